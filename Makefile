@@ -1,0 +1,34 @@
+# Two targets do everything: `make run` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install run test fast lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $(STAMP)
+
+run: install
+	@exec $(BIN)/everfold up --demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fast: install
+	$(BIN)/pytest -q -m "not ray and not browser and not node"
+
+test: lint
+	$(BIN)/pytest -q
+
+bench: install
+	$(BIN)/everfold bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""State: what the facts add up to now. Imports events only."""

@@ -1,0 +1,1 @@
+"""Facts: what happened, checked, named, kept. Imports nothing else of Everfold."""

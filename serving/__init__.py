@@ -1,0 +1,1 @@
+"""Answering: a request becomes an answer and a logged decision. Imports training, actors, events."""

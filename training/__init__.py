@@ -1,0 +1,1 @@
+"""Learning: recommenders and their blend. Imports actors and events."""
