@@ -22,7 +22,7 @@ def _decoder(kind: type[Event]) -> msgspec.msgpack.Decoder[tuple[Meta, Event]]:
 
 
 _DECODERS = {name: _decoder(kind) for name, kind in EVENTS.items()}
-_NEWEST = {name: version for name, version in EVENTS}
+_NEWEST = dict(EVENTS.keys())
 
 
 def encode(meta: Meta, event: Event) -> bytes:

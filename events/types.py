@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-Json: TypeAlias = Any
-"""A JSON value: None, bool, int, float, str, list or dict of them. (`Any`, because msgspec decodes no recursive alias;
-what comes from outside was bounded in depth, width and size by `events.intake` before it gets here.)"""
+Json: TypeAlias = object
+"""A JSON value: None, bool, int, float, str, list or dict of them. (`object`, because msgspec decodes no recursive
+alias; `events.intake` bounds depth, width and size before anything gets here.)"""
 
 Signal: TypeAlias = Literal[
     "view", "click", "cart", "uncart", "wish", "unwish", "purchase", "refund", "share", "rate", "watch", "search"
