@@ -1,0 +1,105 @@
+"""What the answer path reads of items: one consistent snapshot per request.
+
+Items have dense numbers (indices) that never change within one item table, so that candidates are arrays and not
+strings. `actors.items` holds the two implementations, over LMDB and in memory, under one contract suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Indices: TypeAlias = npt.NDArray[np.int32]
+Scores: TypeAlias = npt.NDArray[np.float32]
+Row: TypeAlias = tuple[Indices, Scores]
+"""Items and their scores, strongest first, ties by index."""
+
+
+class CatalogueItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One item of the catalogue as it stands now (see `events.types.ItemUpserted` for the fields)."""
+
+    item: str
+    title: str = ""
+    category: str = ""
+    brand: str = ""
+    item_group: str = ""
+    price: float = 0.0
+    stock: int = -1
+    hidden: bool = False
+    recommendable: bool = True
+    attributes: tuple[str, ...] = ()
+    text: str = ""
+    url: str = ""
+    image: str = ""
+
+
+class ItemView(Protocol):
+    """A snapshot. Cheap to take, holds nothing open, stays as it is while newer ones are taken."""
+
+    @property
+    def size(self) -> int:
+        """Items ever numbered; indices are 0..size-1, also of deleted ones."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Names the state of the item table: equal versions, equal answers."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Item id by index."""
+        ...
+
+    @property
+    def blocked(self) -> npt.NDArray[np.bool_]:
+        """By index: hidden, deleted, out of stock or not recommendable, fresh as of this snapshot."""
+        ...
+
+    @property
+    def group(self) -> Indices:
+        """By index: number of the label a person sees; two items of one group never stand in one row."""
+        ...
+
+    @property
+    def category(self) -> Indices:
+        """By index: number of the most specific category, -1 for none."""
+        ...
+
+    def index(self, item: str) -> int:
+        """-1 when the item was never seen."""
+        ...
+
+    def item(self, idx: int) -> CatalogueItem: ...
+
+    def category_id(self, path: str) -> int:
+        """Number of a category at any level, -1 when unknown."""
+        ...
+
+    def category_path(self, category: int) -> str:
+        """Parts joined by ``" > "``, general first."""
+        ...
+
+    def within(self, category: int) -> npt.NDArray[np.bool_]:
+        """By category number: whether it is this category or lies under it."""
+        ...
+
+    def popular(self, category: int | None, limit: int) -> Row:
+        """Decayed popularity, overall or of a category."""
+        ...
+
+    def covisited(self, idx: int) -> Row:
+        """What is done next or bought together, by lift, backed off; at most 64."""
+        ...
+
+    def similar(self, idx: int) -> Row:
+        """Item-kNN, cosine with shrinkage; at most 64."""
+        ...
+
+    def content(self, idx: int) -> Row:
+        """Items described alike; at most 32."""
+        ...

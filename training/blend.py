@@ -1,0 +1,140 @@
+"""The blend: evidence of all recommenders, merged once and scored once.
+
+    merge    evidence → one row per recommender over the union of candidates
+    keep     the candidates that pass the filters
+    blend    normalise each row within the request, weigh, add
+    features what the blend saw of the shown items, for the decision record
+
+Adding a recommender adds a row, not a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from training.recommender import Indices, Scored, Scores
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+FEATURES = ("z", "log_z", "reciprocal_rank", "abstained")
+"""Per recommender and candidate, in this order: z = (score - mean) / deviation over the request's candidates;
+log1p(max(z, 0)); 1 / (1 + rank) with rank 0 the best, ties by lower item index; and 1 where the recommender has nothing
+to say of the item, the others then being 0. A learned blend weighs all of them; the fixed one weighs ``log_z``."""
+
+FLAT = 1e-9
+"""A row whose deviation is below this share of its mean is constant: it tells no candidate from another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Items under consideration. ``raw[r, c]`` is the summed evidence of recommender r for candidate c, 0 for none;
+    ``because[r, c]`` its cause (see `Scored`)."""
+
+    idx: Indices
+    raw: Matrix
+    because: npt.NDArray[np.int32]
+
+    def keep(self, mask: Mask) -> Candidates:
+        """Those candidates where ``mask`` holds."""
+        return Candidates(self.idx[mask], self.raw[:, mask], self.because[:, mask])
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """Candidates with their relevance. ``z`` is 0 where a recommender abstains."""
+
+    candidates: Candidates
+    z: Matrix
+    log_z: Matrix
+    weights: tuple[float, ...]
+    """As applied: 0 for rows that abstain, the others summing to 1."""
+    score: Scores
+
+
+def merge(evidence: Sequence[Scored], catalogue_size: int) -> Candidates:
+    """One column per distinct item, one row per recommender; scores of one item add up.
+
+    A scratch array over the catalogue replaces sorting: writing each entry's number at its item leaves one
+    representative per item (5 us against 25 us for `np.unique` on 1,000 entries).
+    """
+    idx = np.concatenate([scored.idx for scored in evidence])
+    total = len(idx)
+    if not total:
+        return Candidates(idx, np.empty((len(evidence), 0)), np.empty((len(evidence), 0), np.int32))
+    representative = np.empty(catalogue_size, np.int32)
+    numbers = np.arange(total, dtype=np.int32)
+    representative[idx] = numbers
+    chosen = representative[idx]
+    first = chosen == numbers
+    columns = int(np.count_nonzero(first))
+    column = (np.cumsum(first, dtype=np.int64) - 1)[chosen]
+    column += np.repeat(
+        np.arange(0, len(evidence) * columns, columns), [len(scored.idx) for scored in evidence]
+    )
+    cells = len(evidence) * columns
+    raw = np.bincount(column, np.concatenate([scored.score for scored in evidence]), cells)
+    because = np.full(cells, -1, np.int32)
+    because[column] = np.concatenate([scored.because for scored in evidence])
+    return Candidates(idx[first], raw.reshape(len(evidence), columns), because.reshape(len(evidence), columns))
+
+
+def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
+    """score = Σ over recommenders of w · log1p(max(z, 0)), weights renormalised over those that do not abstain.
+
+    The logarithm keeps one recommender's outlier from deciding alone: log-scaled features beat z-scores on The Complete
+    Journey (Recall@10 .1752 against .1629, where z-scores lose to the best single recommender). Rounded to float32, so
+    that what is compared is what is logged.
+    """
+    raw = candidates.raw
+    count = raw.shape[1]
+    if not count:
+        empty = np.empty_like(raw)
+        return Blended(candidates, empty, empty, (0.0,) * len(weights), np.empty(0, np.float32))
+    mean = raw.sum(axis=1) / count
+    z = raw - mean[:, None]
+    deviation = np.sqrt(np.einsum("rc,rc->r", z, z) / count)
+    speaks = deviation > FLAT * np.abs(mean)
+    applied = np.where(speaks, np.asarray(weights, np.float64), 0.0)
+    total = float(applied.sum())
+    if total > 0:
+        applied /= total
+    z *= (speaks / np.where(speaks, deviation, 1.0))[:, None]
+    log_z = np.log1p(np.maximum(z, 0.0))
+    return Blended(candidates, z, log_z, tuple(applied.tolist()), (applied @ log_z).astype(np.float32))
+
+
+def features(blended: Blended, columns: Sequence[int]) -> Scores:
+    """`FEATURES` of the candidates at ``columns``: float32, shape (columns, recommenders · 4), recommender by
+    recommender."""
+    chosen = np.asarray(columns, np.intp)
+    raw = blended.candidates.raw
+    idx = blended.candidates.idx
+    own = raw[:, chosen]
+    ahead = (raw[:, None, :] > own[:, :, None]) | (
+        (raw[:, None, :] == own[:, :, None]) & (idx[None, None, :] < idx[chosen][None, :, None])
+    )
+    silent = own == 0
+    out = np.zeros((len(chosen), raw.shape[0], len(FEATURES)), np.float32)
+    out[:, :, 0] = np.where(silent, 0.0, blended.z[:, chosen]).T
+    out[:, :, 1] = np.where(silent, 0.0, blended.log_z[:, chosen]).T
+    out[:, :, 2] = np.where(silent, 0.0, 1.0 / (1.0 + ahead.sum(axis=2))).T
+    out[:, :, 3] = silent.T
+    return out.reshape(len(chosen), -1)
+
+
+def sources(blended: Blended, column: int, names: Sequence[str]) -> tuple[str, ...]:
+    """The recommenders that speak for a candidate, the one that contributed most first; ties in inventory order."""
+    shares = (np.asarray(blended.weights) * blended.log_z[:, column]).tolist()
+    speaking = [(-share, row) for row, share in enumerate(shares) if blended.candidates.raw[row, column] > 0]
+    return tuple(names[row] for _, row in sorted(speaking))
+
+
+def weights_of(names: Sequence[str], shares: Mapping[str, float]) -> tuple[float, ...]:
+    """The surface's weights in the order of ``names``."""
+    return tuple(shares[name] for name in names)

@@ -1,0 +1,83 @@
+"""The protocol of recommenders, what they are asked and what they answer.
+
+The contract every one of them passes (``tests/training/recommender_contract.py``): the same query gives the same
+answer, in a total order; asking changes nothing; one that has nothing to go by abstains instead of guessing; unknown
+items, a newcomer and an empty catalogue are ordinary input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.item_view import ItemView
+from events.ids import Millis
+from training.anchors import NO_ANCHORS, Anchors
+from training.history import NO_HISTORY, History
+from training.surface import Surface
+
+Indices: TypeAlias = npt.NDArray[np.int32]
+Scores: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What one request asks of every recommender. ``history`` is empty for a newcomer and without consent."""
+
+    items: ItemView
+    now: Millis
+    surface: Surface
+    history: History = NO_HISTORY
+    anchors: Anchors = NO_ANCHORS
+    category: int | None = None
+    """Only items of this category are wanted; recommenders may use it to look where such items are."""
+    depth: int = 64
+    """How many candidates are worth having, about four times the list's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Evidence for items. An item may stand here several times (it neighbours two anchors): its scores add up.
+
+    Scores are not negative; their scale is the recommender's own, the blend normalises. ``because`` says what each
+    piece of evidence comes from in the recommender's own terms, -1 where there is nothing to name; where an item
+    stands several times, its last entry names the cause.
+    """
+
+    idx: Indices
+    score: Scores
+    because: Indices
+
+
+_NONE: Final = np.empty(0, np.int32)
+ABSTAIN: Final = Scored(_NONE, np.empty(0, np.float32), _NONE)
+"""The answer of a recommender that has nothing to go by."""
+
+
+class Recommender(Protocol):
+    """One way of finding items."""
+
+    @property
+    def name(self) -> str:
+        """Under which surfaces weigh it, answers cite it, decisions log it."""
+        ...
+
+    def recommend(self, query: Query) -> Scored:
+        """Evidence for items, or `ABSTAIN`. Changes no state. Filters come later: what it names may be hidden."""
+        ...
+
+
+def ranked(scored: Scored) -> Sequence[tuple[int, float]]:
+    """(item index, summed score) in the total order: highest score first, ties by lower index.
+
+    >>> ranked(Scored(np.array([7, 2, 7], np.int32), np.array([1, 2, 1], np.float32), np.array([-1, -1, -1], np.int32)))
+    [(2, 2.0), (7, 2.0)]
+    """
+    sums: dict[int, float] = {}
+    for item, score in zip(scored.idx.tolist(), scored.score.tolist(), strict=True):
+        sums[item] = sums.get(item, 0.0) + score
+    return sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))
