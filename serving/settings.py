@@ -1,0 +1,160 @@
+"""Every setting there is, in one model: built once at the start, handed down in pieces.
+
+Read from ``DIR/everfold.toml``, then from the environment: ``EVERFOLD_`` + section + ``__`` + key, for example
+``EVERFOLD_SERVER__PORT=9000``. An unknown key, in either, is an error that names it and the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from events.errors import BadSettings
+from serving.http import did_you_mean
+from training.surface import Surface, Values
+
+FILE = "everfold.toml"
+PREFIX = "EVERFOLD_"
+RESERVED = frozenset({"EVERFOLD_RUN", "EVERFOLD_REQUIRE"})
+"""Environment names with that prefix that are not settings: the supervisor's stamp on its children, and what a test
+run may not skip."""
+
+
+class Section(BaseModel):
+    """Base of every section: closed and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    """The HTTP side."""
+
+    host: str = "127.0.0.1"
+    """Loopback unless told otherwise: opening a service to the network is a decision."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    replicas: Annotated[int, Field(ge=1, le=64)] = 2
+    """Two, so that one can die unseen."""
+    body_bytes_max: Annotated[int, Field(ge=1024, le=64 << 20)] = 4 << 20
+    """Largest request body, as sent and again once inflated. RudderStack clients send up to 4,000 kB."""
+    in_flight_max: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Write requests a replica holds at once; more are answered 503, which SDKs retry. 512 x 100 events at 12,000/s is
+    what a host works off within the 5 s deadline."""
+    write_deadline_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
+    read_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] = 200
+    """How long a read waits for the host before it is answered from the last committed state."""
+    after_wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 2_000
+    """How long ``after=token`` and a catalogue write wait for readers to catch up."""
+    log_requests: Literal["errors", "all"] = "errors"
+    """``errors``: requests answered 400 and above, or slower than a quarter of a second."""
+
+
+class StoreSettings(Section):
+    """Log and state. The number of partitions is fixed when a store is made."""
+
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Two on one machine: each partition is an fsync of its own. 64 and more for clusters."""
+    durability: Literal["durable", "os"] = "durable"
+    profiles_cached: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
+    """Profiles kept decoded in the host, least recently used dropped."""
+    free_bytes_min: Annotated[int, Field(ge=0)] = 256 << 20
+    """Below this much free disk, writes are refused before anything is touched."""
+    checkpoint_s: Annotated[int, Field(ge=5, le=86_400)] = 600
+
+
+class ConsentSettings(Section):
+    default: bool = True
+    """Whether purposes nobody decided on count as granted. Set it to false where the law asks for opt-in; it is
+    recorded with every event, so changing it changes nothing that was folded."""
+
+
+class RecommendSettings(Section):
+    """The answer path. What a surface does stands in `training.surface`."""
+
+    n_max: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Longest list that may be asked for."""
+    decisions_days: Annotated[int, Field(ge=1, le=400)] = 30
+
+
+class Settings(Section):
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    consent: ConsentSettings = ConsentSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    surfaces: dict[str, Surface] = {}
+    """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _surface_names(cls, given: dict[str, object]) -> dict[str, object]:
+        """A surface's name is the name of its section."""
+        surfaces = given.get("surfaces")
+        if not isinstance(surfaces, dict):
+            return given
+        named = {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in surfaces.items()}
+        return {**given, "surfaces": named}
+
+    @classmethod
+    def load(cls, data: Path, environ: Mapping[str, str]) -> Settings:
+        """The settings of the store in ``data``. Raises `BadSettings`."""
+        path = data / FILE
+        try:
+            given: dict[str, object] = tomllib.loads(path.read_text()) if path.exists() else {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BadSettings(f"{path} is not readable TOML: {error}") from error
+        _overlay(given, environ)
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            if first["type"] == "extra_forbidden":
+                raise BadSettings(_unknown(first["loc"])) from error
+            where = ".".join(str(part) for part in first["loc"])
+            raise BadSettings(f"setting `{where}`: {first['msg']}") from error
+
+
+def _unknown(loc: tuple[int | str, ...]) -> str:
+    """The message about a key nobody knows; a top-level one is often a section's key that lost its section."""
+    name = str(loc[-1])
+    text = f"unknown setting `{'.'.join(map(str, loc))}`"
+    if len(loc) == 1:
+        for section in _SECTIONS:
+            if name in _SECTIONS[section].model_fields:
+                return f"{text}: did you mean `{section}.{name}`?"
+    return text + did_you_mean(name, _names_beside(loc))
+
+
+def _names_beside(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    if len(loc) == 1:
+        return tuple(Settings.model_fields)
+    if loc[0] in _SECTIONS:
+        return tuple(_SECTIONS[str(loc[0])].model_fields)
+    return tuple(Surface.model_fields if len(loc) == 3 else Values.model_fields)
+
+
+_SECTIONS: Mapping[str, type[Section]] = {
+    "server": ServerSettings,
+    "store": StoreSettings,
+    "consent": ConsentSettings,
+    "recommend": RecommendSettings,
+}
+
+
+def _overlay(given: dict[str, object], environ: Mapping[str, str]) -> None:
+    valid = {
+        f"{PREFIX}{section}__{key}".upper(): (section, key)
+        for section, kind in _SECTIONS.items()
+        for key in kind.model_fields
+    }
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in RESERVED:
+            continue
+        if name not in valid:
+            raise BadSettings(f"environment: unknown setting {name}" + did_you_mean(name, tuple(valid)))
+        section, key = valid[name]
+        values = given.setdefault(section, {})
+        if isinstance(values, dict):
+            values[key] = environ[name]
