@@ -110,9 +110,10 @@ class LocalFile:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            raise SyncFailed(
-                f"fdatasync of {self._path} failed ({error.strerror}): check the device, then restart"
-            ) from error
+            raise self._failed("fdatasync", error) from error
+
+    def _failed(self, call: str, error: OSError) -> SyncFailed:
+        return SyncFailed(f"{call} of {self._path} failed ({error.strerror}): check the device, then restart")
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)

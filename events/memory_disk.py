@@ -1,10 +1,10 @@
 """A disk in memory that knows what was synced, and can be made to fail in every way a real one does.
 
-The model, from least to most kind: a write is lost, torn or kept by a power loss until its file was synced; of the
-names made, changed and removed since their folder was synced, only the first few survive (`MemoryDisk.rename` syncs
-it, as the port says); after a
-failed sync the bytes are still readable but count as clean, so that no later sync makes them durable; a process that
-dies alone (`MemoryDisk.kill`) loses nothing. Every fault comes from a call or a seed, so a run can be repeated.
+The model: a power loss (`MemoryDisk.crash`) keeps, tears or loses each write since its file was last synced; of the
+names made, changed and removed since their folder was synced, only the first few survive (`rename` syncs it, as the
+port says). After a failed sync the bytes are still readable but count as clean, so that no later sync makes them
+durable. A process that dies alone (`MemoryDisk.kill`) loses nothing. Every fault comes from a call or a seed, so a
+run can be repeated.
 """
 
 from __future__ import annotations
