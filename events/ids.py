@@ -66,6 +66,11 @@ def anonymous_key(anonymous_id: str) -> Key:
     return Key("a:" + _checked("anonymousId", anonymous_id))
 
 
+def external_id(name: str, raw: str) -> str:
+    """Any other id of a client (messageId, groupId, ...), checked; ``name`` is for the message. Raises `BadId`."""
+    return _checked(name, raw)
+
+
 def item_id(raw: str) -> ItemId:
     """An item id, checked. Raises `BadId`."""
     return ItemId(_checked("item_id", raw))
