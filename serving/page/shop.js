@@ -22,12 +22,14 @@ function element(tag, text, className) {
   return node;
 }
 
-async function call(path, options = {}) {
+async function fetched(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(body.message ?? `${path} answered ${answer.status}`);
-  return body;
+  return { body, token: answer.headers.get("x-everfold-token") };
 }
+
+const call = async (path) => (await fetched(path)).body;
 
 function complain(error) {
   $("problem").textContent = error ? `${error.message ?? error}` : "";
@@ -67,7 +69,7 @@ async function send(events) {
     messageId: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`,
     type: "track", timestamp: now, ...identity(), ...event,
   }));
-  return call("/v1/batch", {
+  return fetched("/v1/batch", {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Write-Key": state.writeKey },
     body: JSON.stringify({ batch, sentAt: now }),
