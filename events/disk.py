@@ -59,7 +59,7 @@ class Disk(Protocol):
         ...
 
     def rename(self, old: str, new: str) -> None:
-        """Atomic, replaces ``new``, and durable: the folder is synced before it returns."""
+        """Atomic, replaces ``new``, and durable: the folder is synced before it returns. Raises `NotFound`."""
         ...
 
     def remove(self, path: str) -> None:
@@ -171,7 +171,10 @@ class LocalDisk:
             return []
 
     def rename(self, old: str, new: str) -> None:
-        os.rename(self._root / old, self._root / new)
+        try:
+            os.rename(self._root / old, self._root / new)
+        except FileNotFoundError as error:
+            raise NotFound(f"{self._root / old} does not exist") from error
         _sync_folder((self._root / new).parent)
 
     def remove(self, path: str) -> None:

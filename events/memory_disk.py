@@ -189,6 +189,8 @@ class MemoryDisk:
 
     def rename(self, old: str, new: str) -> None:
         self.step(self.life)
+        if old not in self._names:
+            raise NotFound(f"{old} does not exist")
         self._name(_Naming(new, self._names[old], old))
         self.step(self.life)
         self._sync_folder(new.rpartition("/")[0])
