@@ -136,7 +136,7 @@ class Journey:
         names = ("household_id", "basket_id", "store_id", "product_id", "quantity")
         stamps, sales, *others = self._columns("transactions", "transaction_timestamp", "sales_value", *names)
         at = stamps.astype("datetime64[ms]").astype(np.int64)
-        household, basket, store, product, quantity = (column.astype(np.int64) for column in others)
+        household, basket, store, product, quantity = (column.astype(np.int64, copy=False) for column in others)
         order = np.lexsort((product, basket, household, at))
         basket = basket[order]
         return Baskets(
@@ -146,7 +146,7 @@ class Journey:
             store=store[order],
             product=product[order],
             quantity=quantity[order],
-            sales=sales[order].astype(np.float64),
+            sales=sales[order].astype(np.float64, copy=False),
             starts=np.flatnonzero(np.r_[True, basket[1:] != basket[:-1], True]),
         )
 
@@ -171,18 +171,17 @@ class Journey:
     def _orders(self) -> Iterator[tuple[int, int, SourceEvent]]:
         """One "Order Completed" per basket; the price of a line is per unit."""
         lines, shelf = self.baskets, {product.item: product for product in self.products}
-        items = [str(product) for product in lines.product.tolist()]
-        quantities = lines.quantity.tolist()
-        prices = np.round(lines.sales / np.maximum(lines.quantity, 1), 4).tolist()
-        starts = lines.starts.tolist()
-        for start, end in pairwise(starts):
+        unit_price = np.round(lines.sales / np.maximum(lines.quantity, 1), 4)
+        for start, end in pairwise(lines.starts.tolist()):
             basket = str(lines.basket[start])
+            columns = (column[start:end].tolist() for column in (lines.product, lines.quantity, unit_price))
             properties = {
                 "order_id": basket,
                 "affiliation": f"store {lines.store[start]}",
                 "revenue": round(float(lines.sales[start:end].sum()), 2),
                 "products": [
-                    _line(items[at], shelf.get(items[at]), quantities[at], prices[at]) for at in range(start, end)
+                    _line(str(item), shelf.get(str(item)), quantity, price)
+                    for item, quantity, price in zip(*columns, strict=True)
                 ],
             }
             yield (
