@@ -1,0 +1,225 @@
+"""``everfold up``: starts a service, keeps it up, stops it. Imports no Ray, holds no state.
+
+Under it runs one *driver* (`serving.on_ray`), which starts Ray and everything on it. The driver dies with the
+supervisor, Ray dies with the driver, workers die with Ray and HAProxy with its worker, each by the kernel's hand; what
+should survive that all the same carries this store's stamp and is swept at the next start and at stop.
+
+When the driver ends, because the GCS or the raylet died or by itself, everything is swept and started anew: what was
+acknowledged is durable, so a start from nothing is the only recovery there is to get right.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from events.errors import Conflict, EverfoldError
+from serving import ray_environment
+from serving.ports import Ports, choose
+from serving.probe import is_ready
+from serving.processes import adopt_orphans, offspring, reap, stamped, sweep
+from serving.ray_environment import Places
+
+READY_S = 90.0
+"""A start that takes longer is ended and made anew: something in it hangs."""
+STOP_S = 3.5
+"""What the driver has to end by itself, in order, before everything is killed; the whole stop stays under 5 s."""
+FAILED_STARTS_MAX = 4
+"""Starts in a row that never came up before the supervisor gives up and says why."""
+_SCRATCH = "scratch"
+
+
+class StartFailed(EverfoldError):
+    """The service did not come up; the message says where its log is."""
+
+    code = "start_failed"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run."""
+
+    data: Path
+    store_id: str
+    host: str
+    port: int
+    replicas: int
+
+    @property
+    def run(self) -> Path:
+        return self.data / "run"
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running service."""
+
+    plan: Plan
+    ports: Ports
+    seconds: float
+
+    @property
+    def address(self) -> str:
+        host = "127.0.0.1" if self.plan.host in ("0.0.0.0", "::") else self.plan.host
+        return f"http://{host}:{self.ports.front}"
+
+
+class Supervisor:
+    """Runs a `Plan` until SIGINT or SIGTERM.
+
+    ``on_ready`` is called after every start that came up (the first time and after each restart), ``tell`` with a line
+    worth showing.
+    """
+
+    def __init__(self, plan: Plan, on_ready: Callable[[Up], None], tell: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._on_ready = on_ready
+        self._tell = tell
+        self._stopping = False
+        self._wake, self._woken = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._woken, False)
+
+    def run(self) -> None:
+        """Returns after a clean stop. Raises `Conflict` when another supervisor runs this folder or the port is
+        taken, `StartFailed` when the service does not come up."""
+        plan = self._plan
+        plan.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(plan.run)
+        adopt_orphans()
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        try:
+            self._sweep()
+            ports = choose(plan.host, plan.port, random.Random(secrets.token_bytes(16)), plan.replicas)
+            failed = 0
+            while not self._stopping:
+                failed = 0 if self._once(ports) else failed + 1
+                if failed == FAILED_STARTS_MAX and not self._stopping:
+                    raise StartFailed(f"the service did not come up in {failed} starts: read {plan.run}/driver.log")
+        finally:
+            self._sweep()
+            _forget_scratch(plan.run)
+            os.close(lock)
+
+    def _once(self, ports: Ports) -> bool:
+        """One life of the driver; whether it came up."""
+        began = time.monotonic()
+        driver = self._start(ports)
+        handle = os.pidfd_open(driver.pid)
+        up = False
+        try:
+            while not self._stopping:
+                waited = select.select([handle, self._wake], [], [], 60.0 if up else 0.1)[0]
+                self._drain()
+                if handle in waited:
+                    self._tell(f"the service's driver ended ({driver.wait()}): starting it again")
+                    break
+                if not up and is_ready(ports.front):
+                    up = True
+                    self._on_ready(Up(self._plan, ports, time.monotonic() - began))
+                elif not up and time.monotonic() - began > READY_S:
+                    self._tell(f"not ready after {READY_S:.0f} s: starting again")
+                    break
+            if self._stopping:
+                driver.send_signal(signal.SIGTERM)
+                select.select([handle], [], [], STOP_S)
+        finally:
+            os.close(handle)
+            self._sweep()
+            driver.wait()
+        return up
+
+    def _start(self, ports: Ports) -> subprocess.Popen[bytes]:
+        plan = self._plan
+        _forget_scratch(plan.run)
+        places = Places(plan.run, _new_scratch(plan.run))
+        ray_environment.write_token(plan.run)
+        ray_environment.write_shim(plan.run, plan.host, ray_environment.haproxy_binary(os.environ))
+        arguments = {
+            "data": str(plan.data),
+            "scratch": str(places.scratch),
+            "parent": os.getpid(),
+            "replicas": plan.replicas,
+            **ports.as_json(),
+        }
+        (plan.run / "ports.json").write_text(json.dumps(arguments, indent=1))
+        code = "from serving.on_ray import main; main()"  # by import, so that Ray finds the classes by name
+        with _rotated(plan.run / "driver.log") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", code, str(plan.run / "ports.json")],
+                env=ray_environment.ray_environment(os.environ, plan.store_id, ports, places),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C of the terminal reaches the supervisor alone, which stops in order
+            )
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._wake, 512):
+                pass
+
+    def _sweep(self) -> None:
+        """End everything of this store's: what is below this process, and what an earlier run left."""
+        sweep(lambda: offspring() | stamped(self._plan.store_id))
+        reap()
+
+
+def _lock(run: Path) -> int:
+    """Held as long as this process lives. Raises `Conflict` naming the other supervisor."""
+    file = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(file)
+        raise Conflict(f"{run.parent} is already being served by process {pid}: stop it first") from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+    return file
+
+
+def _new_scratch(run: Path) -> Path:
+    """A folder on a short path for sockets and Ray's session, reachable as ``run/ray``."""
+    scratch = Path(tempfile.mkdtemp(prefix="ef-", dir="/tmp"))
+    (run / _SCRATCH).write_text(str(scratch))
+    (run / "ray").symlink_to(scratch / "r" / "session_latest")
+    return scratch
+
+
+def _forget_scratch(run: Path) -> None:
+    """Remove what `_new_scratch` made. Only a folder of that form, owned by this user, is touched."""
+    (run / "ray").unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        scratch = Path((run / _SCRATCH).read_text())
+        if scratch.parent == Path("/tmp") and scratch.name.startswith("ef-"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        (run / _SCRATCH).unlink()
+
+
+def _rotated(path: Path) -> BinaryIO:
+    """The log opened for appending, the earlier one kept aside once it has grown past 16 MB."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > 16 << 20:
+            path.rename(path.with_suffix(".old.log"))
+    return path.open("ab")
