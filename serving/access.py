@@ -10,7 +10,9 @@ from events.errors import Unauthorized
 from serving.http import Request
 from serving.keys import Keys, PageSessions, basic, bearer
 
-SDK_KEY = "the write key is missing or wrong: send it as the user of HTTP Basic, `writeKey` in body or query, or X-Write-Key"
+SDK_KEY = (
+    "the write key is missing or wrong: send it as the user of HTTP Basic, `writeKey` in body or query, or X-Write-Key"
+)
 API_KEY = "the API key is missing or wrong: send it as `Authorization: Bearer`"
 
 
@@ -41,9 +43,9 @@ class Doors:
         return bool(token) and self._keys.is_api_key(token)
 
     def writer(self, request: Request, body: bytes = b"") -> None:
-        """Let in holders of the write key (or the API key), looked for in the order SDKs rely on: the user of HTTP Basic,
-        ``writeKey`` in the body, in the query, ``X-Write-Key``. A Bearer token that is not ours (Segment's OAuth) counts
-        as none. The first key found decides. Raises `Unauthorized`.
+        """Let in holders of the write key (or the API key), looked for in the order SDKs rely on: the user of HTTP
+        Basic, ``writeKey`` in the body, in the query, ``X-Write-Key``. A Bearer token that is not ours (Segment's
+        OAuth) counts as none. The first key found decides. Raises `Unauthorized`.
         """
         user = basic(request.header(b"authorization"))[0]
         if not user and self._is_api_key(request):
@@ -105,4 +107,3 @@ def is_same_origin(request: Request) -> bool:
         return fetched_from in ("same-origin", "none")
     origin = request.header(b"origin")
     return not origin or origin.partition("://")[2].lower() == request.header(b"host").lower()
-

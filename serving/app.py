@@ -1,129 +1,79 @@
-"""The HTTP application: a plain ASGI object over the routes.
-
-The same object runs under any ASGI server, in tests and in Ray Serve. It is an object with ``__call__`` and not a
-function, because Serve takes a function for a builder of applications.
-"""
+"""The application, wired: everything the routes stand on comes in, an ASGI object comes out."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from itertools import count
-from time import perf_counter
-from typing import cast
-from urllib.parse import quote
+from dataclasses import dataclass
+from pathlib import Path
 
-from events.errors import BadRequest, EverfoldError
+from actors.item_view import ItemSource
+from events.catalogue_intake import CatalogueIntake
+from events.clock import Clock
+from events.import_intake import ImportIntake
+from events.intake import Intake
 from serving.access import Doors
-from serving.cors import cors_headers, preflight
-from serving.http import Disconnected, Header, Receive, Reply, Request, Scope, Send, error_reply, problem
+from serving.asgi import App
+from serving.backend import Backend
+from serving.catalogue_lookup import CatalogueLookup
+from serving.collector import Collector
+from serving.decisions import Decisions
+from serving.health import Health
+from serving.imports import Imports
+from serving.items import Items
+from serving.keys import Keys
 from serving.logs import Log
-from serving.metrics import Counter, Histogram, Numbers
-from serving.router import MethodNotAllowed, Route, Router
-
-SLOW_S = 0.25
-"""A request slower than this is logged even when only errors are."""
-REQUEST_ID_CHARS_MAX = 128
-
-
-class App:
-    """Finds the route, checks the key and the query, runs the handler, turns errors into replies, counts and logs."""
-
-    def __init__(self, routes: Iterable[Route], doors: Doors, numbers: Numbers, log: Log, *, log_all: bool) -> None:
-        self.router = Router(routes)
-        self._doors = doors
-        self._log = log
-        self._log_all = log_all
-        self._numbers = numbers
-        self._seconds: dict[str, Histogram] = {}
-        self._answered: dict[tuple[str, int], Counter] = {}
-        self._id_prefix = os.urandom(6).hex()
-        self._ids = count(1)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(Request(scope, receive), send)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-
-    async def _http(self, request: Request, send: Send) -> None:
-        started = perf_counter()
-        request.id = self._request_id(request)
-        path, cors = "unknown", False
-        try:
-            table, request.params = self.router.at(_raw_path(request.scope))
-            route = self.router.pick(table, request.method)
-            path, cors = route.path, route.cors
-            reply = await self._answer(route, request)
-        except MethodNotAllowed as error:
-            reply = _not_allowed(error, request)
-        except EverfoldError as error:
-            reply = error_reply(error)
-        except (Disconnected, ConnectionError):
-            return
-        except Exception as error:
-            self._log.failed("request_failed", error, request_id=request.id, route=path)
-            reply = problem(500, "internal", f"something went wrong here: request {request.id} is in the log")
-        if cors:
-            reply = reply.with_headers(cors_headers(request))
-        await reply.send(send, request.id, head=request.method == "HEAD")
-        self._note(request, path, reply.status, perf_counter() - started)
-
-    async def _answer(self, route: Route, request: Request) -> Reply:
-        if route.access == "api":
-            self._doors.api(request)
-        if route.strict_query and request.scope.get("query_string"):
-            route.check_query(request.query())
-        return await route.handler(request)
-
-    def _request_id(self, request: Request) -> str:
-        given = request.header(b"x-request-id")
-        if given and len(given) <= REQUEST_ID_CHARS_MAX and given.isascii() and given.isprintable():
-            return given
-        return f"{self._id_prefix}-{next(self._ids):x}"
-
-    def _note(self, request: Request, path: str, status: int, seconds: float) -> None:
-        answered = self._answered.get((path, status))
-        if answered is None:
-            answered = self._numbers.counter("everfold_http_requests_total", route=path, status=str(status))
-            self._answered[path, status] = answered
-            self._seconds[path] = self._numbers.histogram("everfold_http_seconds", route=path)
-        answered.add()
-        self._seconds[path].observe(seconds)
-        if self._log_all or status >= 400 or seconds > SLOW_S:
-            method = request.method if request.method in _METHODS else "other"
-            self._log.write(
-                "request", request_id=request.id, method=method, route=path, status=status, ms=round(seconds * 1e3, 3)
-            )
+from serving.metrics import Numbers
+from serving.openapi import Docs
+from serving.profiles import Profiles
+from serving.recommend import Answerer
+from serving.recommendations import Recommendations, Sources
+from serving.settings import Settings
+from serving.shop import Shop
+from serving.waiting import Waiting
+from serving.writing import Writing
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
+@dataclass(frozen=True)
+class Deps:
+    """What an application stands on. ``event_id_secret`` is `Secrets.event_id`. ``numbers_folder`` is where all
+    processes of the service publish their numbers (``DIR/run/metrics``); None: there is only this one. ``demo`` opens
+    the page to anyone on the machine and must be set only for a service bound to loopback."""
+
+    settings: Settings
+    keys: Keys
+    event_id_secret: bytes
+    backend: Backend
+    items: ItemSource
+    answerer: Answerer
+    decisions: Decisions
+    clock: Clock
+    log: Log
+    numbers: Numbers
+    numbers_folder: Path | None = None
+    demo: bool = False
 
 
-def _not_allowed(error: MethodNotAllowed, request: Request) -> Reply:
-    if request.method == "OPTIONS" and error.cors:
-        return preflight(request, error.allowed)
-    allow: tuple[Header, ...] = ((b"allow", ", ".join(error.allowed).encode()),)
-    return error_reply(error).with_headers(allow)
-
-
-def _raw_path(scope: Scope) -> str:
-    """The path as sent, still percent-encoded, so that an id may hold an encoded slash."""
-    raw = cast("bytes | None", scope.get("raw_path"))
-    if not raw:
-        return quote(cast(str, scope["path"]), safe="/:@!$&'()*+,;=~%")
-    try:
-        return raw.partition(b"?")[0].decode("ascii")
-    except UnicodeDecodeError as error:
-        raise BadRequest("the path is not percent-encoded") from error
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+def build_app(deps: Deps) -> App:
+    """The ASGI application over ``deps``."""
+    doors = Doors(deps.keys, deps.clock)
+    server = deps.settings.server
+    writing = Writing(deps.backend, server, deps.clock, deps.numbers)
+    waiting = Waiting(deps.backend, server.after_wait_ms)
+    catalogue = CatalogueLookup(deps.items, deps.clock)
+    secret, limits, vocabulary = deps.event_id_secret, deps.settings.intake(), deps.settings.event_vocabulary()
+    intake = Intake(secret, limits, vocabulary, catalogue.enrich)
+    imports = ImportIntake(secret, limits, vocabulary, catalogue.enrich)
+    upserts = CatalogueIntake(secret, catalogue.current)
+    body_max = server.body_bytes_max
+    sources = Sources(deps.answerer, deps.decisions, deps.items, deps.backend)
+    routes = (
+        *Collector(intake, writing, doors, deps.keys, deps.clock, body_max).routes(),
+        *Recommendations(sources, waiting, deps.clock, deps.numbers).routes(),
+        *Profiles(deps.backend, deps.items, waiting, deps.clock).routes(),
+        *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
+        *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
+        *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),
+    )
+    docs = Docs(routes, doors, demo=deps.demo)
+    shop = Shop(doors, deps.keys.write_key, deps.clock, demo=deps.demo)
+    log_all = server.log_requests == "all"
+    return App((*routes, *docs.routes(), *shop.routes()), doors, deps.numbers, deps.log, log_all=log_all)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from actors.partition import Outcome
+from actors.ledger import Import
 from actors.profile import Profile
 from events.ids import Key, Micros, Millis
 from events.intake import Rejected
@@ -21,10 +21,20 @@ Part: TypeAlias = Literal["log", "state", "followers", "replicas"]
 PARTS: tuple[Part, ...] = ("log", "state", "followers", "replicas")
 
 
+class Written(NamedTuple):
+    """What became of one draft: in ``partition`` at ``lsn`` (a duplicate at or before it), or set aside with a
+    ``reason`` and lsn -1."""
+
+    status: Literal["ok", "duplicate", "quarantined"]
+    partition: int
+    lsn: int
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A profile as some reader saw it. ``profile`` is None for one never heard of. ``age_ms``: how long ago the state it
-    was read from was known to be current; 0 while its host lives."""
+    """A profile as some reader saw it. ``profile`` is None for one never heard of. ``age_ms``: how long ago the state
+    it was read from was known to be current; 0 while its host lives."""
 
     profile: Profile | None
     age_ms: int = 0
@@ -39,6 +49,14 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportState:
+    """``marks``: by partition, the highest number taken from the producer; ``known``: all imports of the store."""
+
+    marks: Mapping[int, int]
+    known: Sequence[Import]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How the service is. ``faults`` says of a part that is not ready why; parts not in it are ready."""
 
@@ -49,7 +67,7 @@ class Status:
 class Writer(Protocol):
     """The way into the log."""
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Written]:
         """What became of each draft, in order; returns once all are durable and folded.
 
         Raises `Unavailable` when some partition did not answer in time: the caller sends the same ids again.
@@ -60,8 +78,8 @@ class Writer(Protocol):
         """Put events that cannot be facts into quarantine. Raises `Unavailable`."""
         ...
 
-    async def numbered(self, producer: str) -> Mapping[int, int]:
-        """The highest sequence number each partition holds of a producer."""
+    async def imports(self, producer: str) -> ImportState:
+        """How far a producer came. Raises `Unavailable`."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Taking events in, at the paths and with the manners of Segment's and RudderStack's tracking APIs.
 
 What clients were seen to do decides: the body is read raw whatever its Content-Type says; success is exactly 200 with
-``{"success": true}``; an overload is 503 with Retry-After, never 400 or 404, on which SDKs drop events for good; one bad
-event never fails the batch it came in, but goes to quarantine with its reason.
+``{"success": true}``; an overload is 503 with Retry-After, never 400 or 404, on which SDKs drop events for good; one
+bad event never fails the batch it came in, but goes to quarantine with its reason.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ DOCS: Final[Mapping[str, Doc]] = {
         "Events",
         body=(
             *_FIELDS,
-            Field("event", "Its name; Segment's e-commerce and video names have meaning", "Product Viewed", required=True),
+            Field(
+                "event", "Its name; Segment's e-commerce and video names have meaning", "Product Viewed", required=True
+            ),
             Field("properties", "What belongs to it: `product_id`, `products`, `list_id`, ...", {}),
         ),
         example=_TRACK,
@@ -170,7 +172,9 @@ DOCS: Final[Mapping[str, Doc]] = {
         "Many events at once, up to 4 MB, gzip or not; bad ones are set aside and the rest is taken",
         "Events",
         body=(
-            Field("batch", "Events, each with its `type`: identify, track, page, screen, group, alias", [], required=True),
+            Field(
+                "batch", "Events, each with its `type`: identify, track, page, screen, group, alias", [], required=True
+            ),
             Field("context", "Merged into each event's", {}),
             Field("sentAt", "The client's clock when it sent this, to correct its skew", "2026-01-31T12:00:00Z"),
             Field("writeKey", "The write key, where it is not sent as HTTP Basic", "wk_..."),
@@ -191,7 +195,9 @@ PIXEL: Final = Doc(
     ),
 )
 SEGMENT_SETTINGS: Final = Doc(
-    "What analytics-next fetches when it starts", "SDK configuration", path=(Field("write_key", "The write key", "wk_..."),)
+    "What analytics-next fetches when it starts",
+    "SDK configuration",
+    path=(Field("write_key", "The write key", "wk_..."),),
 )
 RUDDER_SOURCE: Final = Doc(
     "What RudderStack's browser SDK fetches when it starts",

@@ -31,7 +31,7 @@ class Health:
 
     async def readyz(self, _: Request) -> Reply:
         faults = (await self._backend.status()).faults
-        parts = {part: faults.get(part, "ready") for part in PARTS}
+        parts: dict[str, str] = {part: faults.get(part, "ready") for part in PARTS}
         return json_reply({"ready": not faults, **parts}, 503 if faults else 200)
 
     async def metrics(self, _: Request) -> Reply:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,8 +24,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 
-T = TypeVar("T")
-
 DRAINED_MAX = 32 << 20
 """Bytes of an oversized body still read (and thrown away), so that a client in the middle of sending hears the 413
 instead of a reset connection. Beyond it the connection is closed."""
@@ -37,10 +35,11 @@ class Disconnected(Exception):
 
 
 class Request:
-    """One request. ``id`` is the client's ``X-Request-Id`` when that is sane, else ours; ``params`` are the parts of
+    """One request. ``own_id`` names it uniquely; ``id`` is the client's ``X-Request-Id`` when that is sane, else the
+    same; ``params`` are the parts of
     the path named by the route, percent-decoded; ``page`` says that a page session stood in for the API key."""
 
-    __slots__ = ("_headers", "_query", "_receive", "id", "method", "page", "params", "scope", "trusted")
+    __slots__ = ("_headers", "_query", "_receive", "id", "method", "own_id", "page", "params", "scope", "trusted")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -49,6 +48,7 @@ class Request:
         self._headers = dict(cast("list[Header]", scope["headers"]))
         self._query: dict[str, str] | None = None
         self.id = ""
+        self.own_id = ""
         self.params: tuple[str, ...] = ()
         self.page = False
         self.trusted = False
@@ -157,21 +157,8 @@ def problem(status: int, code: str, message: str, headers: tuple[Header, ...] = 
     return json_reply({"code": code, "message": printable}, status, headers)
 
 
-def decode_json(kind: type[T], decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """A JSON body as a checked value.
-
-    Raises `BadRequest` naming what is wrong and, for an unknown field, the nearest valid one.
-    """
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise BadRequest(explained(error, kind)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from error
-
-
-def explained(error: msgspec.ValidationError, kind: type[object]) -> str:
-    """msgspec's message, and the nearest field where an unknown one was sent.
+def explained(error: msgspec.ValidationError, kind: type[msgspec.Struct], also: tuple[str, ...] = ()) -> str:
+    """msgspec's message, and the nearest field (or one of ``also``) where an unknown one was sent.
 
     >>> class Ask(msgspec.Struct, forbid_unknown_fields=True):
     ...     surface: str = ""
@@ -181,9 +168,9 @@ def explained(error: msgspec.ValidationError, kind: type[object]) -> str:
     """
     text = str(error)
     _, found, rest = text.partition("unknown field `")
-    if not found or not issubclass(kind, msgspec.Struct):
+    if not found:
         return text
-    return text + did_you_mean(rest.partition("`")[0], kind.__struct_fields__)
+    return text[:300] + did_you_mean(rest.partition("`")[0], (*kind.__struct_fields__, *also))
 
 
 def did_you_mean(given: str, valid: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ import os
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from ctypes import Array, c_double
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -96,12 +97,15 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+Cells: TypeAlias = "Array[c_double]"
+
+
 class Counter:
     """A number that grows."""
 
     __slots__ = ("_at", "_cells")
 
-    def __init__(self, cells: memoryview, at: int) -> None:
+    def __init__(self, cells: Cells, at: int) -> None:
         self._cells = cells
         self._at = at
 
@@ -113,7 +117,7 @@ class Counter:
 
     @property
     def value(self) -> float:
-        return float(self._cells[self._at])
+        return self._cells[self._at]
 
 
 class Histogram:
@@ -121,7 +125,7 @@ class Histogram:
 
     __slots__ = ("_at", "_cells")
 
-    def __init__(self, cells: memoryview, at: int) -> None:
+    def __init__(self, cells: Cells, at: int) -> None:
         self._cells = cells
         self._at = at
 
@@ -139,7 +143,7 @@ class Numbers:
 
     def __init__(self, path: Path | None = None) -> None:
         self._map = _mapped(path) if path else mmap.mmap(-1, SIZE)
-        self._cells = memoryview(self._map).cast("d")[:CELLS]
+        self._cells: Cells = (c_double * CELLS).from_buffer(self._map)
         self._cells[0] = 1.0
         self._names_end = NAMES_AT
         self._known: dict[str, int] = {}
@@ -261,7 +265,7 @@ class Merged:
         for name in names:
             for share in (0.5, 0.99):
                 value = quantile(self._totals[name][1:], share)
-                yield f"{_with(metric + '_quantile', _labels(name), f'quantile="{share}"')} {_number(value)}"
+                yield f"{_with(metric + '_quantile', _labels(name), 'quantile', str(share))} {_number(value)}"
 
 
 def _merge(metric: Metric, left: list[float], right: list[float]) -> list[float]:
@@ -275,15 +279,15 @@ def _labels(name: str) -> str:
     return name.partition("{")[2].removesuffix("}")
 
 
-def _with(metric: str, labels: str, more: str) -> str:
-    return f"{metric}{{{labels}{',' if labels else ''}{more}}}"
+def _with(metric: str, labels: str, name: str, value: str) -> str:
+    return f'{metric}{{{labels}{"," if labels else ""}{name}="{value}"}}'
 
 
 def _histogram_lines(metric: str, labels: str, cells: list[float]) -> Iterator[str]:
     total = 0.0
     for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), cells[1:], strict=True):
         total += count
-        yield f"{_with(metric + '_bucket', labels, f'le="{bound}"')} {_number(total)}"
+        yield f"{_with(metric + '_bucket', labels, 'le', bound)} {_number(total)}"
     suffix = f"{{{labels}}}" if labels else ""
     yield f"{metric}_sum{suffix} {_number(cells[0])}"
     yield f"{metric}_count{suffix} {_number(total)}"

@@ -56,9 +56,9 @@ def openapi(routes: Iterable[Route]) -> dict[str, object]:
 
 
 ABOUT = (
-    "Real-time personalization from one event log. Send events as any Segment SDK does, ask for recommendations, see and "
-    "rewind every profile. Errors are always `{code, message}`. A write returns a token in the header `X-Everfold-Token`; "
-    "passing it as `after` makes an answer wait until it has seen that write."
+    "Real-time personalization from one event log. Send events as any Segment SDK does, ask for recommendations, see "
+    "and rewind every profile. Errors are always `{code, message}`. A write returns a token in the header "
+    "`X-Everfold-Token`; passing it as `after` makes an answer wait until it has seen that write."
 )
 
 
@@ -191,7 +191,9 @@ def _operation_html(path: str, method: str, operation: Mapping[str, object]) -> 
         content = _content(response)
         example = _code(content["example"]) if content and "example" in content else ""
         parts.append(f"<p><code>{status}</code> {escape(response['description'])}</p>{example}")
-    title = f'<span class="method">{method.upper()}</span><code>{escape(path)}</code> {escape(str(operation["summary"]))}'
+    title = (
+        f'<span class="method">{method.upper()}</span><code>{escape(path)}</code> {escape(str(operation["summary"]))}'
+    )
     return f"<details><summary>{title}</summary><div>{''.join(parts)}</div></details>"
 
 
@@ -209,9 +211,7 @@ def _content(part: object) -> Mapping[str, object] | None:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{_prose(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    cells = "".join("<tr>" + "".join(f"<td>{_prose(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{cells}</table>"
 
 

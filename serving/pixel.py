@@ -36,7 +36,9 @@ def event_of(query: Mapping[str, str]) -> bytes:
     data = query.get("data")
     if data:
         try:
-            return urlsafe_b64decode(data.replace("+", "-").replace("/", "_").replace(" ", "-") + "=" * (-len(data) % 4))
+            return urlsafe_b64decode(
+                data.replace("+", "-").replace("/", "_").replace(" ", "-") + "=" * (-len(data) % 4)
+            )
         except (Base64Error, ValueError) as error:
             raise BadRequest("`data` is not base64") from error
     event: dict[str, object] = {}

@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from events.errors import BadSettings
+from events.intake import IntakeSettings
+from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
-from training.surface import Surface, Values
+from training.surface import SURFACES, Surface, Values
 
 FILE = "everfold.toml"
 PREFIX = "EVERFOLD_"
@@ -87,6 +89,19 @@ class Settings(Section):
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
+    vocabulary: dict[str, dict[str, object]] = {}
+    """What event names of your own mean: ``[vocabulary."Album Bought"]`` with kind, signal, weight and items."""
+
+    def event_vocabulary(self) -> Vocabulary:
+        return Vocabulary(read_table(self.vocabulary))
+
+    def intake(self) -> IntakeSettings:
+        return IntakeSettings(body_bytes_max=self.server.body_bytes_max, default_consent=self.consent.default)
+
+    def all_surfaces(self) -> dict[str, Surface]:
+        """Those every service has, and yours."""
+        return {**SURFACES, **self.surfaces}
+
     @model_validator(mode="before")
     @classmethod
     def _surface_names(cls, given: dict[str, object]) -> dict[str, object]:
@@ -107,9 +122,12 @@ class Settings(Section):
             raise BadSettings(f"{path} is not readable TOML: {error}") from error
         _overlay(given, environ)
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
+            settings.event_vocabulary()
+            return settings
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
+            wrong = error.errors(include_url=False, include_input=False)
+            first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
             if first["type"] == "extra_forbidden":
                 raise BadSettings(_unknown(first["loc"])) from error
             where = ".".join(str(part) for part in first["loc"])

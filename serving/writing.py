@@ -39,7 +39,9 @@ class Writing:
         self._in_flight = 0
         self._in_flight_max = limits.in_flight_max
         self._deadline_s = limits.write_deadline_ms / 1000
-        self._kept = {status: numbers.counter("everfold_events_total", outcome=status) for status in ("ok", "duplicate")}
+        self._kept = {
+            status: numbers.counter("everfold_events_total", outcome=status) for status in ("ok", "duplicate")
+        }
 
     async def append(self, drafts: Sequence[Draft], *, items: bool = False) -> Token:
         """Append and say how to read it back; ``items``: the item follower too has to have seen it.

@@ -1,0 +1,69 @@
+"""Settings from file and environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from events.errors import BadSettings
+from serving.settings import FILE, Settings
+
+
+def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
+    (tmp_path / FILE).write_text(text)
+    return Settings.load(tmp_path, environ)
+
+
+def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
+    assert Settings.load(tmp_path, {}) == Settings()
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[server]\nport = 9000\nreplicas = 3", EVERFOLD_SERVER__PORT="9001")
+    assert (settings.server.port, settings.server.replicas) == (9001, 3)
+
+
+def test_a_surface_of_ones_own_takes_its_name_from_its_section(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[surfaces.checkout]\nrepeats = 'hide'\n[surfaces.checkout.weights]\npopularity = 1")
+    assert settings.surfaces["checkout"].name == "checkout"
+    assert settings.surfaces["checkout"].repeats == "hide"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nprt = 1", r"`server\.prt`: did you mean `port`"),
+        ("[servr]\nport = 1", r"`servr`: did you mean `server`"),
+        ("port = 1", r"`port`: did you mean `server\.port`"),
+        ("[server]\nport = 'x'", r"`server\.port`.*integer"),
+        ("[server]\nport = 70000", r"`server\.port`.*65535"),
+        ("server = 1", r"`server`"),
+        ("[surfaces.a]\nwieghts = {}", r"`surfaces\.a\.wieghts`: did you mean `weights`"),
+        ("[surfaces.a]\nweights = {}\nvalues = {clik = 1}", r"`surfaces\.a\.values\.clik`: did you mean `click`"),
+        ("[vocabulary.Sold]\nsignl = 'purchase'", "vocabulary 'Sold': unknown key 'signl'.*'signal'"),
+        ("[server", "TOML"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_helps(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(BadSettings, match=said):
+        load(tmp_path, text)
+
+
+def test_an_unknown_name_in_the_environment_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="EVERFOLD_SERVR__PORT: did you mean `EVERFOLD_SERVER__PORT`"):
+        load(tmp_path, EVERFOLD_SERVR__PORT="1")
+
+
+def test_event_names_of_ones_own_have_meaning(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[vocabulary."Album Bought"]\nsignal = "purchase"\nitems = "album_id"')
+    assert settings.event_vocabulary().meaning("album bought").signal == "purchase"
+
+
+def test_limits_and_consent_reach_the_intake(tmp_path: Path) -> None:
+    intake = load(tmp_path, "[consent]\ndefault = false\n[server]\nbody_bytes_max = 2048").intake()
+    assert (intake.default_consent, intake.body_bytes_max) == (False, 2048)
+
+
+def test_names_of_others_and_our_own_stamps_are_left_alone(tmp_path: Path) -> None:
+    assert load(tmp_path, PATH="x", EVERFOLD_RUN="abc", EVERFOLD_REQUIRE="node") == Settings()
