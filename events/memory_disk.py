@@ -9,6 +9,7 @@ run can be repeated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
@@ -167,7 +168,7 @@ class MemoryDisk:
         self._durable_names: dict[str, _Inode] = {}
         self._unsynced_names: list[_Naming] = []
         self._dead = False
-        self._crash_at: int | None = None
+        self._actions: dict[int, Callable[[], None]] = {}
         self._syncs_left: int | None = None
 
     def open(self, path: str, mode: OpenMode = "write") -> MemoryFile:
@@ -207,9 +208,13 @@ class MemoryDisk:
             return 1 << 62
         return self.capacity - sum(len(inode.data) for inode in self._names.values())
 
+    def at_step(self, steps: int, action: Callable[[], None]) -> None:
+        """Do ``action`` in the middle of whatever call makes the given number of `steps` from now."""
+        self._actions[self.steps + steps] = action
+
     def crash_after(self, steps: int) -> None:
         """Die at the given number of `steps` from now: that call and all later ones raise `Crashed`."""
-        self._crash_at = self.steps + steps
+        self.at_step(steps, self._die)
 
     def fail_sync_after(self, syncs: int) -> None:
         """Let that many syncs succeed and fail the next one, once."""
@@ -230,25 +235,26 @@ class MemoryDisk:
         """The process dies, the machine does not: every byte written stays, every handle is dead."""
         self.life += 1
         self._dead = False
-        self._crash_at = None
+        self._actions.clear()
 
     def flip(self, path: str, offset: int, mask: int = 1) -> None:
         """Rot: change bits of one byte, as found on the device."""
         inode = self._names[path]
-        inode.data[offset] ^= mask
-        inode.durable[offset] ^= mask
+        for held in (inode.data, inode.durable):
+            if offset < len(held):
+                held[offset] ^= mask
 
     def alive(self, life: int) -> None:
         if self._dead or life != self.life:
             raise Crashed("the process that opened this is gone")
 
     def step(self, life: int) -> None:
-        """One moment at which the machine may die."""
+        """One moment at which the machine may die, or something else happen."""
         self.alive(life)
         self.steps += 1
-        if self._crash_at is not None and self.steps >= self._crash_at:
-            self._dead = True
-            raise Crashed(f"died at step {self.steps}")
+        action = self._actions.pop(self.steps, None)
+        if action is not None:
+            action()
 
     def sync_fails(self) -> bool:
         if self._syncs_left is None:
@@ -258,6 +264,10 @@ class MemoryDisk:
             return False
         self._syncs_left = None
         return True
+
+    def _die(self) -> None:
+        self._dead = True
+        raise Crashed(f"died at step {self.steps}")
 
     def _name(self, naming: _Naming) -> None:
         naming.apply(self._names)

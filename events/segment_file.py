@@ -67,17 +67,18 @@ class BlockCache:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._blocks: OrderedDict[tuple[str, int, int], Block] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
 
-    def get(self, key: tuple[str, int, int]) -> Block | None:
+    def get(self, key: tuple[str, int]) -> Block | None:
         block = self._blocks.get(key)
         if block is not None:
             self._blocks.move_to_end(key)
         return block
 
-    def put(self, key: tuple[str, int, int], block: Block) -> None:
+    def put(self, key: tuple[str, int], block: Block) -> None:
+        before = self._blocks.pop(key, None)
         self._blocks[key] = block
-        self._bytes += block.size
+        self._bytes += block.size - (0 if before is None else before.size)
         while self._bytes > self._bytes_max and len(self._blocks) > 1:
             self._bytes -= self._blocks.popitem(last=False)[1].size
 
@@ -131,10 +132,13 @@ class SegmentFile:
         """The block that holds ``lsn``, where records up to ``stop`` are known to be."""
         self.reach(stop)
         start, end = self._reach_of(bisect_right(self._lsns, lsn) - 1)
-        key = (self.header.name, start, end)
+        key = (self.header.name, start)
         block = cache.get(key)
-        if block is None:
-            batches = tuple(batch for batch, _ in self._parsed(start, end))
+        if block is None or block.size > end - start:
+            block = Block((), (), 0)
+        if block.size < end - start:
+            # The last block grows with every append: only what is new of it is read.
+            batches = block.batches + tuple(batch for batch, _ in self._parsed(start + block.size, end))
             block = Block(batches, tuple(batch.base for batch in batches), end - start)
             cache.put(key, block)
         return block
@@ -188,8 +192,8 @@ class SegmentFile:
 
     def bad(self) -> Corrupt:
         return Corrupt(
-            f"segment {self.header.name}: the batch at offset {self.length} (LSN {self.end}) fails its check, and is "
-            "not a torn tail: nothing is dropped; restore the file from a backup"
+            f"segment {self.header.name}: the batch at offset {self.length} (LSN {self.end}) is missing or fails its "
+            "check, and it is no torn tail: nothing is dropped; restore the file from a backup"
         )
 
     def _opened(self) -> File:

@@ -17,7 +17,7 @@ from events.epoch import ensure_owner
 from events.errors import Corrupt, DiskFull, EverfoldError, NotFound, NotOwner, SyncFailed
 from events.log import Durability
 from events.record import Record
-from events.segment import Header, encode_body
+from events.segment import Header, encode_body, parse_name
 from events.segment_writer import SegmentWriter, Spare
 from events.segments import CACHE_BYTES, LogPaths, Segments
 from events.takeover import TEMPORARY, take_over
@@ -76,7 +76,8 @@ class SegmentLog:
         self._watermark = Watermark(disk, self._paths.watermark)
         self._watermark.publish(self._durable)
         self._stopped: EverfoldError | None = None
-        self._spare: Spare | None = None
+        self.spare: Spare | None = None
+        """The next segment's space, while there is some or it is being made."""
 
     def bounds(self) -> tuple[int, int]:
         """(start, end). The end counts what was appended with ``os``; readers elsewhere see it once it is synced."""
@@ -112,8 +113,12 @@ class SegmentLog:
         ensure_owner(self._disk, self._paths.folder, self._epoch)
         headers = self._segments.headers()
         while len(headers) > 1 and headers[1].base <= before:
-            # Oldest first: whatever is left after a crash in between has no hole.
-            self._disk.remove(join(self._paths.segments, headers.pop(0).name))
+            headers.pop(0)
+        for name in self._disk.list(self._paths.segments):
+            key = parse_name(name)
+            # Names sort by base, so whatever is left after a crash in between has no hole.
+            if key is not None and key[1] < headers[0].base:
+                self._disk.remove(join(self._paths.segments, name))
         self._segments.replace(headers)
         return self._segments.start
 
@@ -122,9 +127,9 @@ class SegmentLog:
 
         Raises `SyncFailed` when what was appended as ``os`` could not be made durable.
         """
-        if self._spare is not None:
-            self._spare.discard()
-            self._spare = None
+        if self.spare is not None:
+            self.spare.discard()
+            self.spare = None
         try:
             if self._stopped is None:
                 self._finish()
@@ -173,10 +178,10 @@ class SegmentLog:
         self._commit()
         old = self._writer
         header = Header(old.end, self._epoch, old.header.base, self._epoch, old.length, old.chain)
-        fresh = None if self._spare is None else self._spare.take()
-        if self._spare is not None and fresh is None:
-            self._spare.discard()
-        self._spare = None
+        fresh = None if self.spare is None else self.spare.take()
+        if self.spare is not None and fresh is None:
+            self.spare.discard()
+        self.spare = None
         self._writer = self._published(header, fresh)
         with self._segments.lock:
             left = self._segments.active
@@ -197,11 +202,11 @@ class SegmentLog:
         return writer
 
     def _prepare_spare(self) -> None:
-        if self._spare is None and self._settings.spare and self._writer.length > self._settings.segment_bytes // 8:
+        if self.spare is None and self._settings.spare and self._writer.length > self._settings.segment_bytes // 8:
             size = self._settings.segment_bytes
             if self._disk.free() > self._settings.floor_bytes + size:
                 path = join(self._paths.segments, f"spare-{self._epoch}{TEMPORARY}")
-                self._spare = Spare(self._disk, path, size)
+                self.spare = Spare(self._disk, path, size)
 
 
 class SegmentLogReader:

@@ -27,9 +27,13 @@ class SegmentWriter:
         self._fresh = fresh or f"{self._path}.tmp"
         self.chain = header.check
         self._file = disk.open(self._fresh)
-        if fresh is None:
-            self._file.truncate(0)
-        self._write(header.encode())
+        try:
+            if fresh is None:
+                self._file.truncate(0)
+            self._write(header.encode())
+        except EverfoldError:
+            self.abandon()
+            raise
 
     def publish(self) -> None:
         """Make the segment part of the log: durable, then under its name."""

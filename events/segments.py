@@ -52,14 +52,16 @@ def read_header(disk: Disk, folder: str, name: str) -> Header:
         file.close()
 
 
-def chain(disk: Disk, folder: str, known: Iterable[Header] = ()) -> tuple[list[Header], list[str]]:
+def chain(
+    disk: Disk, folder: str, listing: Iterable[str], known: Iterable[Header] = ()
+) -> tuple[list[Header], list[str]]:
     """The log's segments from the oldest to the newest, and the names of those that were superseded.
 
-    Headers in ``known`` are not read again: a segment's header never changes. Raises `Corrupt` when a segment that the
-    next one follows is missing although older ones are there.
+    ``listing`` is what ``folder`` holds. Headers in ``known`` are not read again: a segment's header never changes.
+    Raises `Corrupt` when a segment that the next one follows is missing although older ones are there.
     """
     headers = {header.name: header for header in known}
-    names = {name: key for name in disk.list(folder) if (key := parse_name(name)) is not None}
+    names = {name: key for name in listing if (key := parse_name(name)) is not None}
     name: str | None = max(names, key=names.__getitem__, default=None)
     path: list[Header] = []
     while name in names:
@@ -89,6 +91,7 @@ class Segments:
         self._cache = BlockCache(cache_bytes)
         self._files: list[SegmentFile] = []
         self._bases: list[int] = []
+        self._listing: list[str] = []
 
     @property
     def start(self) -> int:
@@ -117,7 +120,10 @@ class Segments:
 
     def refresh(self) -> None:
         """Look at the folder again."""
-        self.replace(chain(self._disk, self._folder, self.headers())[0])
+        listing = self._disk.list(self._folder)
+        if listing != self._listing:
+            self.replace(chain(self._disk, self._folder, listing, self.headers())[0])
+            self._listing = listing
 
     def record(self, lsn: int) -> Record:
         """One record, known to be held."""

@@ -39,11 +39,12 @@ def take_over(
     restarts do not leave a trail of small files. Raises `Corrupt` when an acknowledged record cannot be read,
     `NotOwner` when ``epoch`` has written here before.
     """
-    for name in disk.list(paths.segments):
+    listing = disk.list(paths.segments)
+    headers, superseded = chain(disk, paths.segments, listing)
+    _ensure_unused(epoch, [header.name for header in headers] + superseded)
+    for name in listing:
         if name.endswith(TEMPORARY):
             disk.remove(join(paths.segments, name))
-    headers, superseded = chain(disk, paths.segments)
-    _ensure_unused(epoch, [header.name for header in headers] + superseded)
     segments.replace(headers)
     if not headers:
         if mark:
