@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,6 +74,11 @@ def trusted(folder: Path) -> bool:
         return False
 
 
+def copy_data(old: Path, new: Path) -> None:
+    """Copy a state nobody writes (a checkpoint) from folder ``old`` into folder ``new``, unmarked."""
+    shutil.copyfile(old / _DATA, new / _DATA)
+
+
 class LmdbReader:
     """Read-only look at a state folder that another process (or this one) writes. Creates nothing.
 
@@ -94,15 +100,15 @@ class LmdbReader:
 
     def look(self, table: str, keys: Sequence[bytes]) -> tuple[list[bytes | None], dict[str, int]]:
         """The values of ``keys`` and the offsets, as of one and the same commit."""
-        with self._begin() as txn:
-            handle = self._table(table, txn)
+        with self._begin(table, _OFFSETS) as txn:
+            handle = self._tables.get(table)
             values: list[bytes | None] = [None] * len(keys)
             if handle is not None:
                 values = [txn.get(key, db=handle) for key in keys]
             return values, self._offsets(txn)
 
     def offsets(self) -> dict[str, int]:
-        with self._begin() as txn:
+        with self._begin(_OFFSETS) as txn:
             return self._offsets(txn)
 
     def scan(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -116,8 +122,8 @@ class LmdbReader:
         self._tables = {}
 
     def _rows(self, table: str, start: bytes) -> list[tuple[bytes, bytes]]:
-        with self._begin() as txn:
-            handle = self._table(table, txn)
+        with self._begin(table) as txn:
+            handle = self._tables.get(table)
             if handle is None:
                 return []
             cursor = txn.cursor(db=handle)
@@ -125,17 +131,28 @@ class LmdbReader:
                 return []
             return [row for row, _ in zip(cursor.iternext(), range(SCAN_ROWS), strict=False)]
 
-    def _begin(self) -> lmdb.Transaction[bytes]:
+    def _begin(self, *tables: str) -> lmdb.Transaction[bytes]:
         now = time.monotonic()
         if self._env is None or now - self._checked > MOVED_CHECK_S:
             self._checked = now
             self._env = self._present()
         try:
-            return self._env.begin()
+            return self._look_at(self._env, tables)
         except lmdb.Error:
             self._env = None  # closed by its owner in this process: look again
             self._env = self._present()
-            return self._env.begin()
+            return self._look_at(self._env, tables)
+
+    def _look_at(self, env: lmdb.Environment, tables: Sequence[str]) -> lmdb.Transaction[bytes]:
+        """A read transaction that knows ``tables``, those that exist. Each is opened in a transaction of its own
+        before: a handle opened inside a read transaction dies with it, and its number is given to another table."""
+        for name in tables:
+            if name not in self._tables:
+                try:
+                    self._tables[name] = env.open_db(name.encode(), create=False)
+                except lmdb.NotFoundError:
+                    pass  # not made yet: empty
+        return env.begin()
 
     def _present(self) -> lmdb.Environment:
         """The folder's present file: recovery builds a new one beside the old and swaps them."""
@@ -157,18 +174,8 @@ class LmdbReader:
         self._identity, self._tables = identity, {}
         return env
 
-    def _table(self, name: str, txn: lmdb.Transaction[bytes]) -> lmdb._Database | None:
-        handle = self._tables.get(name)
-        if handle is None:
-            assert self._env is not None
-            try:
-                handle = self._tables[name] = self._env.open_db(name.encode(), txn=txn, create=False)
-            except lmdb.NotFoundError:
-                return None
-        return handle
-
     def _offsets(self, txn: lmdb.Transaction[bytes]) -> dict[str, int]:
-        handle = self._table(_OFFSETS, txn)
+        handle = self._tables.get(_OFFSETS)
         if handle is None:
             return {}
         return {key.decode(): int.from_bytes(value, "little") for key, value in txn.cursor(db=handle)}
