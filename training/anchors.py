@@ -43,6 +43,4 @@ def choose_anchors(given: Sequence[int], history: History, now: Millis, history_
         for idx, strength in zip(history.recent[order].tolist(), strengths[order].tolist(), strict=True)
         if strength * scale > 0 and idx not in given
     ][:room]
-    return Anchors(
-        given + tuple(idx for idx, _ in recent), (1.0,) * len(given) + tuple(weight for _, weight in recent)
-    )
+    return Anchors(given + tuple(idx for idx, _ in recent), (1.0,) * len(given) + tuple(weight for _, weight in recent))

@@ -6,8 +6,10 @@ the time of reading; decay to *now* is one vectorised step on top (`strengths`, 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -17,7 +19,7 @@ from actors.decay import HALF_LIVES_MS, landmark
 from actors.item_view import ItemView
 from actors.profile import Profile, Purchase, Recent
 from actors.signals import SIGNALS
-from events.ids import Millis
+from events.ids import Key, Millis
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int32]
@@ -37,6 +39,9 @@ REGULAR_GAPS_MIN = 2
 
 REGULAR_VARIATION_MAX = 0.6
 """Largest coefficient of variation of the intervals that still counts as a rhythm; a memoryless buyer has 1."""
+
+HISTORIES_KEPT = 4_096
+"""Histories held by one replica, at most about 20 kB each."""
 
 _QUARTER_MS: Final = HALF_LIVES_MS["quarter"]
 _EMPTY_F: Final = np.empty(0, np.float64)
@@ -70,7 +75,7 @@ class History:
     recent: Indices
     recent_log2: Floats
     """log2 of each recent item's strength before decay by time: signal weight over the size of its moment, halved every
-    `MOMENT_HALF_LIFE` moments. Items of one moment (the lines of one order) share it, so every basket weighs the same."""
+    `MOMENT_HALF_LIFE` moments. The lines of one order share a moment, so every basket weighs the same."""
     recent_at: Floats
     recent_rate: Floats
     """Halvings per millisecond, by signal."""
@@ -95,8 +100,9 @@ NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCH
 
 
 def history_of(profile: Profile, items: ItemView) -> History:
-    """The arrays of one profile. Items the catalogue does not know are left out; they come back with the catalogue."""
-    recent = [(idx, entry) for entry in profile.recent if (idx := items.index(entry.item)) >= 0]
+    """The arrays of one profile. Left out: items the catalogue does not know, purchases wholly refunded, and recent
+    items where the last act took something back."""
+    recent = [(idx, entry) for entry in profile.recent if entry.weight > 0 and (idx := items.index(entry.item)) >= 0]
     purchases = _purchases(profile, items)
     return History(
         recent=np.array([idx for idx, _ in recent], np.int32),
@@ -116,7 +122,7 @@ def _moment_strengths(recent: list[Recent]) -> Floats:
     for entry in recent:
         sizes[entry.at] = sizes.get(entry.at, 0) + 1
     moment = {at: number for number, at in enumerate(sorted(sizes, reverse=True))}
-    weights = np.array([max(entry.weight, 1e-9) for entry in recent], np.float64)
+    weights = np.array([entry.weight for entry in recent], np.float64)
     shared = np.array([sizes[entry.at] for entry in recent], np.float64)
     ago = np.array([moment[entry.at] for entry in recent], np.float64)
     strengths: Floats = np.log2(weights) - np.log2(shared) - ago / MOMENT_HALF_LIFE
@@ -127,7 +133,7 @@ def _purchases(profile: Profile, items: ItemView) -> Purchases:
     known = sorted(
         (idx, purchase)
         for purchase in profile.purchases.values()
-        if purchase.s > 0 and purchase.times and (idx := items.index(purchase.item)) >= 0
+        if purchase.s > 0 and purchase.count > 0 and purchase.times and (idx := items.index(purchase.item)) >= 0
     )
     if not known:
         return NO_PURCHASES
@@ -146,7 +152,7 @@ def _purchases(profile: Profile, items: ItemView) -> Purchases:
 def _rhythm(purchase: Purchase) -> tuple[float, float]:
     """(mean gap in ms, regularity) of the latest purchases; zeros where there is no rhythm."""
     times = purchase.times
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False) if later > earlier]
+    gaps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
     if len(gaps) < REGULAR_GAPS_MIN:
         return 0.0, 0.0
     mean = sum(gaps) / len(gaps)
@@ -167,9 +173,36 @@ def _interests(profile: Profile, items: ItemView) -> tuple[tuple[int, float], ..
     table = profile.interests.get("month")
     if table is None:
         return ()
-    liked = {key[len("category:") :]: value for key, value in table.sums.items() if key.startswith("category:") and value > 0}
+    liked = {
+        key[len("category:") :]: value for key, value in table.sums.items() if key.startswith("category:") and value > 0
+    }
     general = {path.rpartition(" > ")[0] for path in liked}
-    specific = sorted(((value, path) for path, value in liked.items() if path not in general), key=lambda v: (-v[0], v[1]))
+    specific = sorted(
+        ((value, path) for path, value in liked.items() if path not in general), key=lambda v: (-v[0], v[1])
+    )
     known = [(items.category_id(path), value) for value, path in specific]
     known = [(category, value) for category, value in known if category >= 0][:INTERESTS_MAX]
     return tuple((category, value / known[0][1]) for category, value in known)
+
+
+class HistoryCache:
+    """Histories of the profiles asked for lately, so that the arrays are made once per profile version.
+
+    A key of (profile, version, log position) never names two different profiles, and item indices never change within
+    one numbering; new items may make an unknown one known, hence the catalogue's size.
+    """
+
+    def __init__(self, kept: int = HISTORIES_KEPT) -> None:
+        self._kept = kept
+        self._made: OrderedDict[tuple[str, int, int, str, int], History] = OrderedDict()
+
+    def of(self, key: Key, profile: Profile, items: ItemView) -> History:
+        name = (key, profile.version, profile.lsn, items.numbering, items.size)
+        history = self._made.get(name)
+        if history is None:
+            history = self._made[name] = history_of(profile, items)
+            if len(self._made) > self._kept:
+                self._made.popitem(last=False)
+        else:
+            self._made.move_to_end(name)
+        return history

@@ -14,9 +14,9 @@ INTEREST_DEPTH = 24
 
 
 class Popularity:
-    """score(i) = p(i) / max p + Σ over categories of interest c of share(c) · p_c(i) / max p_c, with p the decayed count
-    (half-life a month) of the item follower. Under a category filter only that category counts. ``because`` is the
-    category, -1 for the overall list."""
+    """score(i) = p(i) / max p + Σ over categories of interest c of share(c) · p_c(i) / max p_c, with p the decayed
+    count (half-life a month) of the item follower. Under a category filter only that category counts. ``because`` is
+    the category, -1 for the overall list."""
 
     name = "popularity"
 

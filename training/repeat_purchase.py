@@ -16,9 +16,9 @@ RHYTHM_WIDTH = 0.35
 
 
 class RepeatPurchase:
-    """score(i) = c(i) · (1 + B · r(i) · exp(-((x - 1) / W)²)), with c the purchases decayed with a half-life of 90 days,
-    r the regularity of the intervals in 0..1 (0 without a rhythm) and x the time since the last purchase in units of
-    the mean interval. Abstains without purchases. ``because`` is the item itself."""
+    """score(i) = c(i) · (1 + B · r(i) · exp(-((x - 1) / W)²)), with c the purchases decayed with a half-life of 90
+    days, r the regularity of the intervals in 0..1 (0 without a rhythm) and x the time since the last purchase in units
+    of the mean interval. Abstains without purchases. ``because`` is the item itself."""
 
     name = "repeat_purchase"
 

@@ -42,11 +42,11 @@ class Surface(BaseModel):
     history_share: float = Field(default=1.0, ge=0, le=1)
     """Weight of what the profile did lately beside the anchors of the request, when it names any."""
     values: Values = Values()
-    tau: float = Field(default=0.0, ge=0)
-    """Temperature of sampling, in units of the standardised gain. 0: no sampling, the best item gets the slot and its
-    propensity is 1."""
-    floor: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a declared exploration slot that is drawn uniformly."""
+    tau: float = Field(default=0.0, ge=0, le=0)
+    """Temperature of sampling, in units of the standardised gain. 0, the only value the fixed policy knows: no
+    sampling, the best item gets the slot and its propensity is 1."""
+    floor: float = Field(default=0.0, ge=0, le=0)
+    """Share of a slot that is drawn uniformly; 0 for the same reason."""
     impression: Literal["seen", "assumed"] = "seen"
     """`seen`: only items reported by "Product List Viewed" count as shown. `assumed`: every answered item does, for
     clients that cannot report (mails)."""
@@ -70,7 +70,8 @@ SURFACES: Final[Mapping[str, Surface]] = {
     )
 }  # fmt: skip
 """The surfaces every service has. `home` leans on repeat purchase because a 90-day decayed personal count is the best
-single model on grocery baskets; `discover` hides what was bought; `product` and `cart` follow the items they are given."""
+single model on grocery baskets; `discover` hides what was bought; `product` and `cart` follow the items they are
+given."""
 
 
 def surface_named(surfaces: Mapping[str, Surface], name: str) -> Surface:

@@ -1,0 +1,174 @@
+"""The decision record: what was answered, to whom, under which rules, and everything needed to ask "why" and "what if"
+afterwards.
+
+Item ids are strings, so a record outlives the table that numbered them. Arrays of numbers are little-endian float32
+bytes: exactly what was compared when the list was made, so the slate can be computed again bit for bit.
+"""
+
+from __future__ import annotations
+
+from base64 import b32decode, b32encode
+from binascii import Error as Base32Error
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+import msgspec
+
+from events.errors import BadId
+from events.ids import Key
+
+Consent = Literal["granted", "default", "denied", "undecided", "nobody"]
+"""Why the answer was personal (`granted` explicitly, or by `default` as nothing was decided), or why not (`denied`,
+`undecided` where the default is no, or `nobody`: the request names no one)."""
+
+PERSONAL: frozenset[Consent] = frozenset({"granted", "default"})
+
+_ID_BYTES = 16
+_ID_CHARS = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a decision was first written, and a recommendation's id: 16 bytes, spool (4), offset (6), random (6).
+
+    The id leads to the record without an index, seconds after it was given and whoever gave it; the random part keeps
+    ids from being guessed.
+
+    >>> place = Place(b"spol", 4096, b"random")
+    >>> place.text, Place.parse(place.text) == place
+    ('reonw64aaaaaaaeaaojqw4zdpnu', True)
+    """
+
+    spool: bytes
+    offset: int
+    nonce: bytes
+
+    @property
+    def id(self) -> bytes:
+        return self.spool + self.offset.to_bytes(6, "big") + self.nonce
+
+    @property
+    def text(self) -> str:
+        """The ``recommendation_id`` clients see."""
+        return "r" + b32encode(self.id).decode().rstrip("=").lower()
+
+    @classmethod
+    def of(cls, raw: bytes) -> Place:
+        assert len(raw) == _ID_BYTES
+        return cls(raw[:4], int.from_bytes(raw[4:10], "big"), raw[10:])
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Raises `BadId` for anything that is not a recommendation id."""
+        if len(text) == _ID_CHARS and text[0] == "r" and text.isascii():
+            try:
+                return cls.of(b32decode(text[1:].upper() + "======"))
+            except Base32Error:
+                pass
+        raise BadId(f"{text[:64]!r} is not a recommendation id: send one as an answer gave it")
+
+
+def request_hash(secret: bytes, key: Key | None, request_id: str) -> bytes:
+    """The name under which an answered request is found again: 16 bytes, keyed. It covers who asked, so that the same
+    request id sent for somebody else is another request and never returns another person's list."""
+    text = f"{key or ''}\x00{request_id}".encode(errors="surrogatepass")
+    return blake2b(text, digest_size=16, key=secret[:32], person=b"everfold-reqst").digest()
+
+
+class Owner(msgspec.Struct, frozen=True, array_like=True):
+    """Whose decision it is: the partition whose vault holds the key, and the subject. Not set for an answer to nobody,
+    or to somebody without facts yet; then ``subject`` is a throw-away."""
+
+    partition: int
+    subject: bytes
+
+    @property
+    def known(self) -> bool:
+        return self.partition != NOBODY
+
+
+NOBODY = 0xFFFF
+
+
+class Versions(msgspec.Struct, frozen=True, array_like=True):
+    """What the answer was computed from."""
+
+    policy: str
+    """Which code and weights chose: ``fixed-1`` and so on."""
+    model: str
+    items: str
+    """State of the item table."""
+    profile: int | None
+    """Records folded into the profile; null where none was read."""
+    profile_lsn: int | None
+
+
+class Rules(msgspec.Struct, frozen=True, array_like=True):
+    """What the surface said when the answer was given (see `training.surface`)."""
+
+    surface: str
+    repeats: str
+    values: tuple[float, float, float]
+    """Of a click, a cart, a purchase."""
+    impression: str
+    tau: float
+    floor: float
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """One slot of the slate."""
+
+    item: str
+    score: float
+    propensity: float
+    """Probability of this item in this slot, given the slots above it. 1.0 without sampling."""
+    sources: tuple[str, ...]
+    reason: str
+    forced: bool = False
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """See the module. New fields go to the end, with defaults; ``format`` changes only when that is not enough."""
+
+    format: int
+    versions: Versions
+    consent: Consent
+    rules: Rules
+    read_at: int
+    """The clock decayed values were read at, us; rounded down to milliseconds for reading them."""
+    asked: int
+    """How many items were wanted."""
+    anchors: tuple[str, ...]
+    exclude: tuple[str, ...]
+    category: str
+    context: dict[str, object]
+    recommenders: tuple[str, ...]
+    weights: tuple[float, ...]
+    """As applied, in the order of ``recommenders``; 0 for those that abstained."""
+    candidates: tuple[str, ...]
+    """All that passed the filters, in no particular order, or none where this decision is not in the logged share."""
+    scores: bytes
+    """float32 per candidate: the blended relevance."""
+    features: bytes
+    """float32, shape (slate, recommenders · 4): `training.blend.FEATURES` of the shown items."""
+    gains: bytes
+    """float32 per shown item: what the slot was decided by."""
+    seed: int
+    """Of the noise of sampling; 0 where nothing was sampled."""
+    slate: tuple[Shown, ...]
+    test: bool = False
+    """Marked by the caller: it teaches nothing and enters no estimate."""
+
+
+FORMAT = 1
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Decision)
+
+
+def encode(decision: Decision) -> bytes:
+    return _ENCODER.encode(decision)
+
+
+def decode(data: bytes) -> Decision:
+    return _DECODER.decode(data)
