@@ -15,6 +15,7 @@ from events.log import scan
 from events.memory_disk import Crashed, MemoryDisk
 from events.segment import HEADER_BYTES, parse_name
 from events.segment_log import SegmentLog, SegmentLogReader, SegmentSettings
+from events.segments import chain
 
 SMALL = SegmentSettings(segment_bytes=1_500, floor_bytes=0, merge_bytes=0, spare=False)
 WHOLE = SegmentSettings(floor_bytes=0, merge_bytes=0, spare=False)
@@ -237,6 +238,58 @@ def test_restarts_do_not_leave_a_trail_of_small_files() -> None:
     assert len(segments(disk)) == 1
 
 
+def strays(disk: MemoryDisk) -> list[str]:
+    """Files that are no part of the log."""
+    listing = disk.list(LOG)
+    return [name for name in listing if not parse_name(name)] + chain(disk, LOG, listing)[1]
+
+
+def test_a_whole_batch_that_does_not_continue_the_one_before_is_not_taken_for_the_next() -> None:
+    mixed, other = MemoryDisk(), MemoryDisk()
+    for disk, payload in ((mixed, b"this"), (other, b"that")):
+        log = opened(disk)
+        log.append(records(0, 2))
+        log.append([record(2, payload)], "os")
+        left_over = size(disk, segments(disk)[0])
+        log.append([record(3)], "os")
+        disk.kill()
+    path = segments(mixed)[0]
+    mixed.open(path).write(left_over, contents(other, path)[left_over:])
+    assert list(scan(opened(mixed), 0)) == [*records(0, 2), record(2, b"this")]
+
+
+def test_dying_at_any_step_of_a_trim_leaves_no_hole() -> None:
+    for power_loss in (True, False):
+        steps = 0
+        finished = False
+        while not finished:
+            steps += 1
+            disk = MemoryDisk(seed=steps)
+            log = opened(disk, SMALL)
+            for first in range(0, 60, 2):
+                log.append(records(first, first + 2))
+            disk.crash_after(steps)
+            finished = dies_not(lambda log=log: log.trim(50))
+            end_of_life(disk, power_loss)
+            again = opened(disk, SMALL)
+            start, end = again.bounds()
+            assert start <= 50
+            assert end == 60
+            assert list(scan(again, start)) == records(start, end)
+        assert steps > 5
+
+
+def test_a_reader_goes_on_when_the_file_it_was_about_to_open_was_merged_away() -> None:
+    disk = MemoryDisk()
+    log = opened(disk, MERGING)
+    log.append(records(0, 3))
+    reader = SegmentLogReader("p0", disk)
+    assert reader.bounds() == (0, 3)
+    log.close()
+    opened(disk, MERGING)
+    assert list(reader.read(0, 5)) == records(0, 3)
+
+
 class Owner:
     """Opens the log and lives on it: appends, rolls, trims; knows what it was promised."""
 
@@ -271,6 +324,7 @@ class Owner:
         start, end = log.bounds()
         assert max(at_least, start) <= end <= self.tried
         assert list(scan(log, start)) == records(start, end)
+        assert not strays(self.disk)
         reader = SegmentLogReader("p0", self.disk)
         assert reader.bounds() == (start, end)
         assert list(scan(reader, start)) == records(start, end)
@@ -420,6 +474,7 @@ def test_being_replaced_at_any_step_of_an_append_is_either_before_or_after_it(se
             refused += 1
         new = newer[0]
         begun = new.bounds()[1] - 1
+        assert reader.bounds() == (0, begun + 1), "a reader does not go back to the old owner's last mark"
         assert begun >= end, "all that the old owner acknowledged was found by the new one"
         new.append(records(begun + 1, begun + 5))
         expected = [*records(0, begun), record(begun, b"new"), *records(begun + 1, begun + 5)]
@@ -427,6 +482,7 @@ def test_being_replaced_at_any_step_of_an_append_is_either_before_or_after_it(se
             assert list(scan(log, 0)) == expected, step
         disk.kill()
         assert list(scan(opened(disk, settings), 0)) == expected
+        assert not strays(disk)
     assert refused == 59
     assert acknowledged
 
