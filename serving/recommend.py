@@ -13,7 +13,7 @@ profile may lie in another process, so the caller reads it, and only where `Answ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -45,8 +45,8 @@ class AnswerRules:
     """What stays the same from answer to answer."""
 
     default_consent: bool = True
-    surfaces: Mapping[str, Surface] = SURFACES
-    recommenders: Mapping[str, Recommender] = INVENTORY
+    surfaces: Mapping[str, Surface] = field(default_factory=lambda: SURFACES)
+    recommenders: Mapping[str, Recommender] = field(default_factory=lambda: INVENTORY)
     n_max: int = 100
     candidates_logged: float = 1.0
     """Share of decisions that log all candidates with their scores; shown items are logged always."""
