@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from actors.lmdb_state import LmdbState, copy_data
@@ -39,13 +40,13 @@ class Checkpoints:
         held = self._held()
         return self._folder / f"{held[-1]:08d}" if held else None
 
-    def restore(self, to: Path) -> bool:
+    def restore(self, to: Path, beat: Callable[[], None]) -> bool:
         """Copy the newest checkpoint into the folder ``to``; False, and nothing done, when there is none."""
         newest = self.newest()
         if newest is None:
             return False
         to.mkdir()
-        copy_data(newest, to)
+        copy_data(newest, to, beat)
         return True
 
     def _held(self) -> list[int]:

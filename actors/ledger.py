@@ -63,6 +63,10 @@ class Ledger:
         """Whether the draft's wish for ``appended`` counts: an import into a log that holds nothing else."""
         return draft.appended > 0 and draft.producer != "" and self._sole in (None, draft.producer)
 
+    def mark(self, producer: str) -> int:
+        """The highest seq taken from ``producer``; 0 for one never heard of."""
+        return self._marks.get(producer, 0)
+
     def imports(self) -> list[Import]:
         return [self._imports[key] for key in sorted(self._imports)]
 
@@ -94,7 +98,7 @@ class Ledger:
             case _:
                 return
         self._imports[event.source_hash] = known
-        out.changes.append((IMPORTS, event.source_hash.encode() or b"-", msgspec.msgpack.encode(known)))
+        out.changes.append((IMPORTS, b"#" + event.source_hash.encode()[:256], msgspec.msgpack.encode(known)))
 
     @staticmethod
     def _advance(draft: Draft, marks: dict[str, int]) -> bool:

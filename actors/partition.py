@@ -26,11 +26,11 @@ from actors.state import StateStore
 from actors.working_set import Actor, WorkingSet, newborn, table_of
 from events.clock import Clock
 from events.disk import Disk
-from events.errors import DiskFull, EverfoldError, PartitionStopped
+from events.errors import BadRequest, DiskFull, EverfoldError, PartitionStopped
 from events.ids import Key, KeyHash, PartitionId, is_profile, key_hash
 from events.log import Durability, Log
 from events.payload import decode, encode, type_of
-from events.record import Draft, Record
+from events.record import ENCODER, Draft, Record
 from events.types import Event, Meta, SubjectErased
 from events.unseal import ERASED_TYPE
 from events.vault import Vault
@@ -38,6 +38,9 @@ from events.vault import Vault
 Status: TypeAlias = Literal["ok", "duplicate", "quarantined"]
 SLOTS_KNOWN = b"slots"
 """In `META`: every vault slot below this number has its actor in the state."""
+
+EVENT_ID_BYTES = 16
+PRODUCER_CHARS_MAX = 100
 
 
 class Outcome(NamedTuple):
@@ -50,11 +53,12 @@ class Outcome(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A draft that goes to quarantine: a stable ``reason`` code and a ``detail`` for people."""
+    """What goes to quarantine: a stable ``reason`` code, a ``detail`` for people, and the thing itself: a packed draft,
+    or a body that the intake understands."""
 
-    draft: Draft
     reason: str
     detail: str
+    raw: bytes
 
 
 class Refusals(Protocol):
@@ -123,6 +127,7 @@ class Partition:
         settings: PartitionSettings,
         steps: Callable[[str], None] = lambda step: None,
         folding: Fold = fold,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.number = number
         self.stopped: EverfoldError | None = None
@@ -135,9 +140,14 @@ class Partition:
         self._ledger = Ledger(settings.dedupe, ports.state)
         start, self._end = ports.log.bounds()
         self._appended = ports.log.get(self._end - 1).appended if self._end > start else 0
-        self._orphans = self._find_orphans()
+        self._orphans = self._find_orphans(beat)
         self._owed: Remembered | None = None
         """A commit that found no space after its records had become durable; paid before anything new."""
+
+    @property
+    def end(self) -> int:
+        """The next LSN: everything below it is durable and folded."""
+        return self._end
 
     def append(self, drafts: Sequence[Draft], durability: Durability = "durable") -> list[Outcome]:
         """Take ``drafts``, in order; on return each is durable and folded, or known already, or in quarantine.
@@ -149,7 +159,11 @@ class Partition:
         return self.finish(work)
 
     def prepare(self, drafts: Sequence[Draft]) -> Work:
-        """Everything up to the append: dedupe, place, fold, seal. May be given up without a trace."""
+        """Everything up to the append: dedupe, place, fold, seal. May be given up without a trace.
+
+        Raises `BadRequest` for a draft that no door of ours could have made.
+        """
+        ensure_sound(drafts)
         self._ensure_writing()
         with self._stopping():
             work = Work(self._end, self._appended)
@@ -206,6 +220,16 @@ class Partition:
             notes.changes += self._actors.drop(name)
             self._commit(notes)
         return record.lsn
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        """Put into quarantine what was refused before it became a draft."""
+        self._ensure_writing()
+        with self._stopping():
+            self._ports.refusals.refuse(refused, self._ports.clock.now())
+
+    def mark(self, producer: str) -> int:
+        """The highest seq taken from ``producer``; 0 for one never heard of."""
+        return self._ledger.mark(producer)
 
     def imports(self) -> list[Import]:
         """Imports known to this partition, by source hash."""
@@ -345,17 +369,28 @@ class Partition:
         self._step("committed")
         self._actors.shrink()
 
-    def _find_orphans(self) -> dict[KeyHash, bytes]:
+    def _find_orphans(self, beat: Callable[[], None]) -> dict[KeyHash, bytes]:
         """Slots made for a first record that never came: the next record of the key uses them."""
         state = self._ports.state
         known = int.from_bytes(state.get(META, SLOTS_KNOWN) or b"", "little")
-        return {
-            name: subject
-            for name, subject in self._ports.vault.entries(known)
-            if state.get(table_of(True), name) is None and state.get(table_of(False), name) is None
-        }
+        orphans: dict[KeyHash, bytes] = {}
+        for name, subject in self._ports.vault.entries(known):
+            beat()
+            if state.get(table_of(True), name) is None and state.get(table_of(False), name) is None:
+                orphans[name] = subject
+        return orphans
+
+
+def ensure_sound(drafts: Sequence[Draft]) -> None:
+    """Raises `BadRequest` for a draft that no door of ours could have made."""
+    for draft in drafts:
+        if len(draft.event_id) != EVENT_ID_BYTES or draft.key[1:2] != ":" or len(draft.producer) > PRODUCER_CHARS_MAX:
+            raise BadRequest(
+                f"draft {draft.event_id.hex()} of {draft.key[:32]!r} is malformed: an event id has {EVENT_ID_BYTES} "
+                f"bytes, a key starts with u:, a:, i: or s:, a producer has at most {PRODUCER_CHARS_MAX} characters"
+            )
 
 
 def _refused(draft: Draft, reason: str, detail: object, work: Work) -> Outcome:
-    work.refused.append(Refused(draft, reason, str(detail)[:500]))
+    work.refused.append(Refused(reason, str(detail)[:500], ENCODER.encode(draft)))
     return Outcome("quarantined", -1, reason)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from actors.checkpoints import Checkpoints
 from actors.fold import FOLD_VERSION, fold
+from actors.heartbeat import Heartbeat
 from actors.ledger import META
 from actors.lmdb_state import LmdbState, trusted
 from actors.locking import FolderLock
@@ -53,22 +54,25 @@ class Opening:
 class OwnedPartition:
     """A partition with what this process holds for it on the local disk."""
 
-    def __init__(self, folder: Path, number: PartitionId, opening: Opening, beat: Callable[[], None]) -> None:
-        """Take the folder and bring its state up with its log. ``beat`` is called while that goes on.
+    def __init__(self, folder: Path, number: PartitionId, opening: Opening) -> None:
+        """Take the folder and bring its state up with its log, beating while that goes on.
 
         Raises `Held` naming the owner's pid, `NotFound` for a missing folder, `Corrupt` for a log that cannot be
         opened. What stops the replay stops the partition's writes instead (`Partition.stopped`): reads go on.
         """
         self._lock = FolderLock(folder)
+        self.heartbeat = Heartbeat(folder)
+        beat = self.heartbeat.touch_all
         try:
             disk = LocalDisk(folder)
-            self.log = SegmentLog(disk, "", take(disk, ""), opening.log)
+            self.epoch = take(disk, "")
+            self.log = SegmentLog(disk, "", self.epoch, opening.log)
             self.vault = Vault(disk.open(SLOTS), opening.secrets.vault_wrap)
             self.checkpoints = Checkpoints(folder / CHECKPOINTS)
             self.state, stopped = _caught_up(folder, self.checkpoints, self.log, self.vault, opening, beat)
             ports = Ports(disk, self.log, self.state, self.vault, opening.refusals(folder), opening.clock)
             self.partition = Partition(
-                number, opening.secrets.key_hash, ports, opening.partition, opening.steps, opening.folding
+                number, opening.secrets.key_hash, ports, opening.partition, opening.steps, opening.folding, beat
             )
             if stopped is not None:
                 self.partition.stop(stopped)
@@ -86,6 +90,7 @@ class OwnedPartition:
         self.log.close()
         self.state.close()
         self.vault.close()
+        self.heartbeat.close()
         self._lock.release()
 
 
@@ -106,7 +111,7 @@ def _caught_up(
         if _usable(state, log, opening):
             return state, _replayed(state, log, vault, opening, beat)
         state.close()
-    state = _begun(folder / BUILDING, checkpoints, log, opening)
+    state = _begun(folder / BUILDING, checkpoints, log, opening, beat)
     stopped = _replayed(state, log, vault, opening, beat)
     state.close()
     if stopped is not None and whole:
@@ -130,9 +135,11 @@ def _replayed(
     return None
 
 
-def _begun(building: Path, checkpoints: Checkpoints, log: SegmentLog, opening: Opening) -> LmdbState:
+def _begun(
+    building: Path, checkpoints: Checkpoints, log: SegmentLog, opening: Opening, beat: Callable[[], None]
+) -> LmdbState:
     """A state to fold into: the newest checkpoint where it can be used, else an empty one."""
-    if checkpoints.restore(building):
+    if checkpoints.restore(building, beat):
         state = LmdbState(building)
         if _usable(state, log, opening):
             return state

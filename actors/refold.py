@@ -139,10 +139,10 @@ class Refold:
 
     def _drop_nameless(self) -> None:
         """Find by their subject the rows of those whose name is gone: the state was older than their erasure."""
-        gone: list[Change] = [
-            (table, key, None)
-            for table in (PROFILES, HEADS)
-            for key, row in self._state.scan(table)
-            if from_row(table, row).subject in self._nameless
-        ]
+        gone: list[Change] = []
+        for table in (PROFILES, HEADS):
+            for key, row in self._state.scan(table):
+                self._beat()
+                if from_row(table, row).subject in self._nameless:
+                    gone.append((table, key, None))
         self._state.commit(gone)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import BadSettings, Conflict, KeyMissing, NotFound
-from events.ids import PartitionId
+from events.ids import Key, PartitionId, partition_of
 from events.secrets import Secrets, sync_folder
 
 MANIFEST = "manifest.json"
@@ -96,6 +96,12 @@ class Store:
     def numbers(self) -> list[PartitionId]:
         """Every partition, hashed and pinned."""
         return [PartitionId(number) for number in range(self.manifest.partitions + len(self.manifest.pinned))]
+
+    def partition(self, key: Key) -> PartitionId:
+        """The partition that owns ``key``."""
+        if key in self.manifest.pinned:
+            return PartitionId(self.manifest.partitions + self.manifest.pinned.index(key))
+        return partition_of(key, self.manifest.partitions)
 
     def folder(self, number: PartitionId) -> Path:
         """Where a partition lies."""
