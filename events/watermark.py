@@ -35,18 +35,13 @@ class WatermarkReader:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = path
-        self._seen = 0
         self._file: File | None = None
 
     def read(self) -> int:
-        """Never less than what was read before, also while a replaced owner writes its last, older mark."""
+        """The mark as it stands. May step back for a moment while a replaced owner writes its last, older one."""
         if self._file is None:
             self._file = self._open()
-        if self._file is not None:
-            data = self._file.read(0, _BYTES)
-            if len(data) == _BYTES:
-                self._seen = max(self._seen, int.from_bytes(data, "little"))
-        return self._seen
+        return 0 if self._file is None else int.from_bytes(self._file.read(0, _BYTES), "little")
 
     def close(self) -> None:
         if self._file is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from log_contract import LogContract, record, records
@@ -254,6 +256,24 @@ def test_bytes_of_a_failed_sync_are_not_taken_for_durable_by_the_next_owner(disk
     assert again is not log
 
 
+def test_a_real_write_that_comes_up_short_is_cut_back_to_the_last_batch(tmp_path: Path) -> None:
+    disk = LocalDisk(tmp_path)
+    log = opened(disk, SegmentSettings(floor_bytes=0, spare=False))
+    log.append(records(0, 5))
+    path = tmp_path / "p0" / "log" / segments(disk)[0]
+    size = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1_000, hard))
+    try:
+        with pytest.raises(DiskFull, match=path.name):
+            log.append([record(5, b"x" * 5_000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size == size
+    log.append(records(5, 9))
+    assert list(scan(reading(disk), 0)) == records(0, 9)
+
+
 def test_the_real_disk_names_the_file_it_has_no_space_for(tmp_path: Path) -> None:
     full = LocalDisk(Path("/dev")).open("full")
     with pytest.raises(DiskFull, match="/dev/full"):
@@ -281,8 +301,6 @@ def test_the_next_segment_is_made_ahead_and_used(tmp_path: Path) -> None:
 
 
 def test_records_are_read_while_another_thread_appends(tmp_path: Path) -> None:
-    from threading import Thread
-
     log = opened(
         LocalDisk(tmp_path), SegmentSettings(segment_bytes=20_000, floor_bytes=0, cache_bytes=5_000, spare=False)
     )
