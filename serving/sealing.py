@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from events.errors import Corrupt
-from events.vault import VaultReader
+from events.disk import LocalDisk
+from events.errors import Corrupt, KeyMissing, NotFound
+from events.vault import SLOTS, VaultReader
 from serving.decision import NOBODY, Owner
 
 NONCE_BYTES = 12
@@ -36,7 +38,10 @@ class Vaults:
     def cipher(self, owner: Owner) -> AESGCM:
         reader = self._readers.get(owner.partition)
         if reader is None:
-            reader = self._readers[owner.partition] = self._opened(owner.partition)
+            try:
+                reader = self._readers[owner.partition] = self._opened(owner.partition)
+            except NotFound:
+                raise KeyMissing(f"partition {owner.partition} has no vault here: restore its vault/slots") from None
         return reader.open(owner.subject).cipher
 
     def close(self) -> None:
@@ -72,3 +77,8 @@ class Sealer:
 
     def _cipher(self, owner: Owner) -> AESGCM:
         return self._ciphers.cipher(owner) if owner.known else self._own
+
+
+def open_vaults(data: Path, wrap_key: bytes) -> Vaults:
+    """The vaults of a store on this machine, read only. ``wrap_key`` is `Secrets.vault_wrap`."""
+    return Vaults(lambda n: VaultReader(LocalDisk(data / "partitions" / f"p{n}").open(SLOTS, "read"), wrap_key))

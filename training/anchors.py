@@ -37,10 +37,10 @@ def choose_anchors(given: Sequence[int], history: History, now: Millis, history_
     strengths = history.strengths(now)
     order = np.lexsort((history.recent, -strengths))[: room + len(given)]
     strongest = float(strengths[order[0]])
-    scale = (history_share if given else 1.0) / strongest if strongest > 0 else 0.0
+    share = history_share if given else 1.0
     recent = [
-        (idx, strength * scale)
+        (idx, strength / strongest * share)
         for idx, strength in zip(history.recent[order].tolist(), strengths[order].tolist(), strict=True)
-        if strength * scale > 0 and idx not in given
+        if strength > 0 and idx not in given
     ][:room]
     return Anchors(given + tuple(idx for idx, _ in recent), (1.0,) * len(given) + tuple(weight for _, weight in recent))

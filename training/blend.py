@@ -129,7 +129,7 @@ def features(blended: Blended, columns: Sequence[int]) -> Scores:
     out[:, :, 1] = np.where(silent, 0.0, blended.log_z[:, chosen]).T
     out[:, :, 2] = np.where(silent, 0.0, 1.0 / (1.0 + ahead.sum(axis=2))).T
     out[:, :, 3] = silent.T
-    return out.reshape(len(chosen), -1)
+    return out.reshape(len(chosen), raw.shape[0] * len(FEATURES))
 
 
 def sources(blended: Blended, column: int) -> list[int]:

@@ -6,6 +6,7 @@ the time of reading; decay to *now* is one vectorised step on top (`strengths`, 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from actors.decay import HALF_LIVES_MS, landmark
+from actors.decay import HALF_LIVES_MS, DecayTable, landmark
 from actors.item_view import ItemView
 from actors.profile import Profile, Purchase, Recent
 from actors.signals import SIGNALS
@@ -28,8 +29,14 @@ MOMENT_HALF_LIFE = 4.0
 """Moments after which a past moment counts half. Decaying a history by order as well as by time was the largest single
 gain found on ML-1M (half-lives of 2 to 10 events; EASE .0535 to .1273 NDCG@10)."""
 
+VISIT_MS = 2 * 3_600_000
+"""How long a visit lasts, for how fast the past gives way to the present: after this time a recent item counts half."""
+
 INTERESTS_MAX = 4
 """Categories of interest that popularity looks into."""
+
+INTERESTS_PER_TABLE = 12
+"""Categories considered per half-life."""
 
 FAVOURITES_MAX = 8
 """Purchases that stand for lasting taste in item-kNN."""
@@ -43,9 +50,17 @@ REGULAR_VARIATION_MAX = 0.6
 HISTORIES_KEPT = 4_096
 """Histories held by one replica, at most about 20 kB each."""
 
-_QUARTER_MS: Final = HALF_LIVES_MS["quarter"]
+LOG2_MAX: Final = 64.0
+_RATE: Final = {half_life: 1.0 / ms for half_life, ms in HALF_LIVES_MS.items()}
+_CATEGORY: Final = "category:"
 _EMPTY_F: Final = np.empty(0, np.float64)
 _EMPTY_I: Final = np.empty(0, np.int32)
+
+
+def _decayed(log2_value: Floats) -> Floats:
+    """2^x, finite also where a clock that runs behind reads facts long before they happened."""
+    values: Floats = np.exp2(np.minimum(log2_value, LOG2_MAX))
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +79,25 @@ class Purchases:
 
     def counts(self, now: Millis) -> Floats:
         """Purchases of each item decayed with a half-life of 90 days, at ``now``."""
-        counts: Floats = np.exp2(self.log2_sum - now / _QUARTER_MS)
-        return counts
+        return _decayed(self.log2_sum - now * _RATE["quarter"])
+
+
+@dataclass(frozen=True, slots=True)
+class Interests:
+    """Liked categories, the most specific of each path. One entry per category and half-life."""
+
+    category: tuple[int, ...]
+    log2_sum: Floats
+    rate: Floats
+    """Halvings per millisecond."""
+
+    def strongest(self, now: Millis) -> list[tuple[int, float]]:
+        """(category, share of the strongest in (0, 1]) at ``now``, strongest first, ties by category."""
+        liked: dict[int, float] = {}
+        for category, value in zip(self.category, _decayed(self.log2_sum - now * self.rate).tolist(), strict=True):
+            liked[category] = liked.get(category, 0.0) + value
+        first = sorted(liked.items(), key=lambda entry: (-entry[1], entry[0]))[:INTERESTS_MAX]
+        return [(category, value / first[0][1]) for category, value in first if value > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +117,20 @@ class History:
     favourites: tuple[tuple[int, float], ...]
     """(item index, weight in (0, 1]) of the strongest purchases. All purchases share one half-life, so neither their
     order nor their ratios depend on the time of reading."""
-    interests: tuple[tuple[int, float], ...]
-    """(category id, share of interest in (0, 1]), strongest first."""
+    interests: Interests
 
     def strengths(self, now: Millis) -> Floats:
-        """Strength of each recent item at ``now``."""
-        strengths: Floats = np.exp2(self.recent_log2 - (now - self.recent_at) * self.recent_rate)
-        return strengths
+        """Strength of each recent item at ``now``: decayed by its signal's half-life, and divided by 1 + the visits'
+        worth of time since. A look a minute ago is what the person is after; last week's basket comes back into its
+        own as soon as nothing newer stands beside it.
+        """
+        age = np.maximum(now - self.recent_at, 0.0)
+        return _decayed(self.recent_log2 - age * self.recent_rate) / (1.0 + age / VISIT_MS)
 
 
 NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F)
-NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), ())
+NO_INTERESTS: Final = Interests((), _EMPTY_F, _EMPTY_F)
+NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), NO_INTERESTS)
 """Of a newcomer, and of everyone who has not consented to personalization."""
 
 
@@ -108,7 +143,7 @@ def history_of(profile: Profile, items: ItemView) -> History:
         recent=np.array([idx for idx, _ in recent], np.int32),
         recent_log2=_moment_strengths([entry for _, entry in recent]),
         recent_at=np.array([entry.at for _, entry in recent], np.float64),
-        recent_rate=np.array([1.0 / HALF_LIVES_MS[SIGNALS[entry.signal].half_life] for _, entry in recent], np.float64),
+        recent_rate=np.array([_RATE[SIGNALS[entry.signal].half_life] for _, entry in recent], np.float64),
         signals={idx: entry.signal for idx, entry in reversed(recent)},
         purchases=purchases,
         favourites=_favourites(purchases),
@@ -138,7 +173,7 @@ def _purchases(profile: Profile, items: ItemView) -> Purchases:
     if not known:
         return NO_PURCHASES
     sums = np.array([purchase.s for _, purchase in known], np.float64)
-    landmarks = np.array([landmark(purchase.k, "quarter") / _QUARTER_MS for _, purchase in known], np.float64)
+    landmarks = np.array([landmark(purchase.k, "quarter") * _RATE["quarter"] for _, purchase in known], np.float64)
     rhythms = [_rhythm(purchase) for _, purchase in known]
     return Purchases(
         idx=np.array([idx for idx, _ in known], np.int32),
@@ -168,21 +203,28 @@ def _favourites(purchases: Purchases) -> tuple[tuple[int, float], ...]:
     return tuple(zip(purchases.idx[order].tolist(), weights.tolist(), strict=True))
 
 
-def _interests(profile: Profile, items: ItemView) -> tuple[tuple[int, float], ...]:
-    """The strongest most specific categories, with their share of the strongest."""
-    table = profile.interests.get("month")
-    if table is None:
-        return ()
-    liked = {
-        key[len("category:") :]: value for key, value in table.sums.items() if key.startswith("category:") and value > 0
-    }
-    general = {path.rpartition(" > ")[0] for path in liked}
-    specific = sorted(
-        ((value, path) for path, value in liked.items() if path not in general), key=lambda v: (-v[0], v[1])
+def _interests(profile: Profile, items: ItemView) -> Interests:
+    liked = [
+        (sums, table, path)
+        for table in profile.interests.values()
+        for path, sums in sorted(_liked(table).items(), key=lambda entry: (-entry[1], entry[0]))[:INTERESTS_PER_TABLE]
+    ]
+    general = {path.rpartition(" > ")[0] for _, _, path in liked}
+    known = [
+        (category, math.log2(stored) + landmark(table.k, table.half_life) * (rate := _RATE[table.half_life]), rate)
+        for stored, table, path in liked
+        if path not in general and (category := items.category_id(path)) >= 0
+    ]
+    return Interests(
+        category=tuple(category for category, _, _ in known),
+        log2_sum=np.array([log2_sum for _, log2_sum, _ in known], np.float64),
+        rate=np.array([rate for _, _, rate in known], np.float64),
     )
-    known = [(items.category_id(path), value) for value, path in specific]
-    known = [(category, value) for category, value in known if category >= 0][:INTERESTS_MAX]
-    return tuple((category, value / known[0][1]) for category, value in known)
+
+
+def _liked(table: DecayTable) -> dict[str, float]:
+    """Category path → stored sum, of those liked."""
+    return {key[len(_CATEGORY) :]: v for key, v in table.sums.items() if v > 0 and key.startswith(_CATEGORY)}
 
 
 class HistoryCache:

@@ -25,7 +25,9 @@ class Popularity:
             wanted: list[tuple[int | None, float, int]] = [(query.category, 1.0, query.depth)]
         else:
             wanted = [(None, 1.0, query.depth)]
-            wanted += [(category, share, INTEREST_DEPTH) for category, share in query.history.interests]
+            wanted += [
+                (category, share, INTEREST_DEPTH) for category, share in query.history.interests.strongest(query.now)
+            ]
         rows: list[Indices] = []
         scores: list[Scores] = []
         causes: list[int] = []

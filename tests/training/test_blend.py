@@ -1,0 +1,123 @@
+"""Evidence is merged once, normalised within the request, and weighed; who has nothing to say drops out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.blend import BELOW_MEAN, FEATURES, Blended, Candidates, blend, features, merge, sources
+from training.recommender import ABSTAIN, Scored
+
+ITEMS = 30
+
+
+def scored(*entries: tuple[int, float], because: int = -1) -> Scored:
+    return Scored(
+        np.array([idx for idx, _ in entries], np.int32),
+        np.array([score for _, score in entries], np.float32),
+        np.full(len(entries), because, np.int32),
+    )
+
+
+EVIDENCE = st.lists(
+    st.lists(st.tuples(st.integers(0, ITEMS - 1), st.floats(0, 100, width=32)), max_size=20).map(lambda e: scored(*e)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=80)
+@given(EVIDENCE)
+def test_merging_adds_up_every_items_evidence_per_recommender(evidence: list[Scored]) -> None:
+    merged = merge(evidence, ITEMS)
+    expected: dict[int, list[float]] = {}
+    for row, one in enumerate(evidence):
+        for idx, score in zip(one.idx.tolist(), one.score.tolist(), strict=True):
+            expected.setdefault(idx, [0.0] * len(evidence))[row] += score
+    assert len(set(merged.idx.tolist())) == len(merged.idx)
+    found = {idx: merged.raw[:, column].tolist() for column, idx in enumerate(merged.idx.tolist())}
+    assert found.keys() == expected.keys()
+    for idx, sums in expected.items():
+        assert found[idx] == pytest.approx(sums)
+
+
+@settings(max_examples=80)
+@given(EVIDENCE)
+def test_scores_are_finite_and_depend_on_no_order_of_candidates(evidence: list[Scored]) -> None:
+    merged = merge(evidence, ITEMS)
+    weights = [1.0 + row for row in range(len(evidence))]
+    one = blend(merged, weights)
+    order = np.argsort(merged.idx)
+    two = blend(Candidates(merged.idx[order], merged.raw[:, order], merged.because[:, order]), weights)
+    assert np.isfinite(one.score).all()
+    assert one.score[order].tolist() == pytest.approx(two.score.tolist(), abs=1e-5)
+    assert sum(one.weights) == pytest.approx(1.0) or not any(one.weights)
+
+
+def test_the_score_is_the_formula() -> None:
+    raw = np.array([[0.0, 1.0, 5.0], [2.0, 0.0, 1.0]])
+    result = blend(Candidates(np.arange(3, dtype=np.int32), raw, np.full((2, 3), -1, np.int32)), [3.0, 1.0])
+    z = (raw - raw.mean(axis=1, keepdims=True)) / raw.std(axis=1, keepdims=True)
+    gain = np.log1p(np.maximum(z, 0)) + BELOW_MEAN * np.minimum(z, 0)
+    assert result.score.tolist() == pytest.approx((0.75 * gain[0] + 0.25 * gain[1]).tolist(), rel=1e-6)
+
+
+def test_one_recommender_alone_keeps_its_whole_order() -> None:
+    evidence = scored(*[(idx, 2.0**-idx) for idx in range(20)])
+    result = blend(merge([evidence], ITEMS), [1.0])
+    assert result.candidates.idx[np.argsort(-result.score, kind="stable")].tolist() == list(range(20))
+    assert len(set(result.score.tolist())) == 20
+
+
+def test_who_abstains_drops_out_and_the_rest_is_renormalised() -> None:
+    speaking = scored((1, 3.0), (2, 1.0))
+    alone = blend(merge([speaking], ITEMS), [0.2])
+    beside = blend(merge([ABSTAIN, speaking], ITEMS), [0.8, 0.2])
+    assert beside.weights == (0.0, 1.0)
+    assert beside.score.tolist() == alone.score.tolist()
+
+
+@pytest.mark.parametrize("level", [0.1, 7.0, 1e-30])
+def test_a_constant_row_says_nothing(level: float) -> None:
+    flat = scored(*[(idx, level) for idx in range(7)])
+    speaking = scored((1, 3.0), (2, 1.0))
+    assert blend(merge([flat, speaking], ITEMS), [0.5, 0.5]).weights == (0.0, 1.0)
+
+
+def test_no_candidates_are_no_obstacle() -> None:
+    result = blend(merge([ABSTAIN, ABSTAIN], ITEMS), [0.5, 0.5])
+    assert len(result.score) == 0
+    assert features(result, []).shape == (0, 2 * len(FEATURES))
+
+
+def test_the_cause_is_that_of_an_items_last_entry() -> None:
+    merged = merge(
+        [Scored(*(np.array(x, t) for x, t in (([4, 4], np.int32), ([1, 1], np.float32), ([8, 9], np.int32))))], ITEMS
+    )
+    assert merged.because.tolist() == [[9]]
+
+
+def three() -> Blended:
+    return blend(merge([scored((0, 4.0), (1, 2.0), (2, 2.0)), scored((2, 1.0))], ITEMS), [0.5, 0.5])
+
+
+def test_features_are_z_log_z_reciprocal_rank_and_abstained() -> None:
+    blended = three()
+    columns = [blended.candidates.idx.tolist().index(idx) for idx in (0, 1, 2)]
+    table = features(blended, columns).reshape(3, 2, len(FEATURES))
+    z = (np.array([4, 2, 2]) - 8 / 3) / np.std([4, 2, 2])
+    assert table[:, 0, 0].tolist() == pytest.approx(z.tolist())
+    assert table[:, 0, 1].tolist() == pytest.approx(np.log1p(np.maximum(z, 0)).tolist())
+    assert table[:, 0, 2].tolist() == pytest.approx([1.0, 1 / 2, 1 / 3])
+    assert table[:, 0, 3].tolist() == [0, 0, 0]
+    assert table[:2, 1].tolist() == [[0, 0, 0, 1]] * 2
+    assert table[2, 1, 2:].tolist() == [1.0, 0.0]
+
+
+def test_sources_name_those_that_speak_the_loudest_first() -> None:
+    blended = three()
+    column = blended.candidates.idx.tolist().index(2)
+    assert sources(blended, column) == [1, 0]
+    assert sources(blended, blended.candidates.idx.tolist().index(0)) == [0]
