@@ -28,8 +28,8 @@ from actors.wire import (
     pack_placed,
     pack_views,
     unpack_drafts,
+    unpack_entries,
     unpack_keys,
-    unpack_refused,
 )
 from actors.writer import Job, Writer, WriterSettings
 from events.errors import EverfoldError, NotOwner, PartitionStopped, SyncFailed, Unavailable
@@ -124,11 +124,11 @@ class PartitionHost:
         return pack_placed([each for each in placed if each is not None])
 
     async def set_aside(self, packed: bytes) -> None:
-        """Put packed `Refused` into quarantine: the first working partition's. Raises `Unavailable`."""
-        refused = unpack_refused(packed)
+        """Put packed entries into quarantine: the first working partition's. Raises `Unavailable`."""
+        entries = unpack_entries(packed)
         for owned in self._owned.values():
             if owned.partition.stopped is None:
-                return await self._on_writer(partial(owned.partition.refuse, refused))
+                return await self._on_writer(partial(owned.partition.set_aside, entries))
         raise PartitionStopped("no partition of this host takes writes: see its status")
 
     async def erase(self, key: Key, reason: str = "") -> Placed:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from actors.dedupe import DedupeSettings, Remembered
 from actors.fold import fold
@@ -30,6 +30,7 @@ from events.errors import BadRequest, DiskFull, EverfoldError, PartitionStopped
 from events.ids import Key, KeyHash, PartitionId, is_profile, key_hash
 from events.log import Durability, Log
 from events.payload import decode, encode, type_of
+from events.quarantine import Entry, Quarantine
 from events.record import ENCODER, Draft, Record
 from events.types import Event, Meta, SubjectErased
 from events.unseal import ERASED_TYPE
@@ -52,23 +53,6 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-class Refused(NamedTuple):
-    """What goes to quarantine: a stable ``reason`` code, a ``detail`` for people, and the thing itself: a packed draft,
-    or a body that the intake understands."""
-
-    reason: str
-    detail: str
-    raw: bytes
-
-
-class Refusals(Protocol):
-    """Where a partition puts what it refuses."""
-
-    def refuse(self, refused: Sequence[Refused], at: int) -> None:
-        """Keep them; ``at`` in microseconds."""
-        ...
-
-
 @dataclass(frozen=True)
 class PartitionSettings:
     """``cache_bytes`` bounds the activated profiles (64 MB hold about 5,000 of 2 kB). With less than
@@ -88,7 +72,7 @@ class Ports:
     log: Log
     state: StateStore
     vault: Vault
-    refusals: Refusals
+    quarantine: Quarantine
     clock: Clock
     random: Callable[[int], bytes] = os.urandom
 
@@ -108,7 +92,7 @@ class Work:
     """Subjects that have their first record here."""
     producers: set[str] = field(default_factory=set)
     system: list[Event] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[Entry] = field(default_factory=list)
 
 
 class Partition:
@@ -180,7 +164,7 @@ class Partition:
         """The durable append: the one phase that may run beside those of other partitions."""
         with self._stopping():
             if work.refused:
-                self._ports.refusals.refuse(work.refused, self._ports.clock.now())
+                self._ports.quarantine.append(work.refused)
                 self._step("refused")
             if work.records:
                 self._ports.log.append(work.records, durability)
@@ -221,11 +205,11 @@ class Partition:
             self._commit(notes)
         return record.lsn
 
-    def refuse(self, refused: Sequence[Refused]) -> None:
+    def set_aside(self, entries: Sequence[Entry]) -> None:
         """Put into quarantine what was refused before it became a draft."""
         self._ensure_writing()
         with self._stopping():
-            self._ports.refusals.refuse(refused, self._ports.clock.now())
+            self._ports.quarantine.append(entries)
 
     def mark(self, producer: str) -> int:
         """The highest seq taken from ``producer``; 0 for one never heard of."""
@@ -289,9 +273,9 @@ class Partition:
         try:
             payload = decode(draft.type, draft.version, draft.payload)
         except Exception as error:  # msgspec's own errors, UnknownEventType, or whatever an upcast raises
-            return _refused(draft, "undecodable", error, work)
+            return _refused(draft, now, "undecodable", error, work)
         if draft.type == ERASED_TYPE:
-            return _refused(draft, "reserved_type", "only erasing a subject writes this", work)
+            return _refused(draft, now, "reserved_type", "only erasing a subject writes this", work)
         key = Key(draft.key)
         name = key_hash(self._secret, key)
         actor = work.actors.get(name) or self._actors.get(name, is_profile(key)) or self._newborn(key, name, work)
@@ -301,7 +285,7 @@ class Partition:
         except Exception as error:  # a fold may fail in any way; the fact is kept aside, whatever it was
             if name not in work.actors:
                 work.born.pop(name, None)
-            return _refused(draft, "does_not_fold", error, work)
+            return _refused(draft, now, "does_not_fold", error, work)
         self._record(draft, actor, now, work)
         work.actors[name] = after
         if key[0] == "s":
@@ -391,6 +375,6 @@ def ensure_sound(drafts: Sequence[Draft]) -> None:
             )
 
 
-def _refused(draft: Draft, reason: str, detail: object, work: Work) -> Outcome:
-    work.refused.append(Refused(reason, str(detail)[:500], ENCODER.encode(draft)))
+def _refused(draft: Draft, now: int, reason: str, detail: object, work: Work) -> Outcome:
+    work.refused.append(Entry(now // 1000, reason, str(detail)[:500], ENCODER.encode(draft)))
     return Outcome("quarantined", -1, reason)

@@ -18,13 +18,14 @@ from actors.heartbeat import Heartbeat
 from actors.ledger import META
 from actors.lmdb_state import LmdbState, trusted
 from actors.locking import FolderLock
-from actors.partition import Partition, PartitionSettings, Ports, Refusals
+from actors.partition import Partition, PartitionSettings, Ports
 from actors.refold import OFFSET, Fold, Refold
 from events.clock import Clock
 from events.disk import LocalDisk
 from events.epoch import take
 from events.errors import PartitionStopped
 from events.ids import PartitionId
+from events.quarantine import Quarantine
 from events.secrets import Secrets
 from events.segment_log import SegmentLog, SegmentSettings
 from events.vault import SLOTS, Vault
@@ -42,8 +43,6 @@ class Opening:
 
     secrets: Secrets
     clock: Clock
-    refusals: Callable[[Path], Refusals]
-    """Makes the quarantine of a partition's folder."""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     log: SegmentSettings = field(default_factory=SegmentSettings)
     folding: Fold = fold
@@ -68,9 +67,10 @@ class OwnedPartition:
             self.epoch = take(disk, "")
             self.log = SegmentLog(disk, "", self.epoch, opening.log)
             self.vault = Vault(disk.open(SLOTS), opening.secrets.vault_wrap)
+            self.quarantine = Quarantine.open(disk, "", self.epoch, opening.secrets.quarantine)
             self.checkpoints = Checkpoints(folder / CHECKPOINTS)
             self.state, stopped = _caught_up(folder, self.checkpoints, self.log, self.vault, opening, beat)
-            ports = Ports(disk, self.log, self.state, self.vault, opening.refusals(folder), opening.clock)
+            ports = Ports(disk, self.log, self.state, self.vault, self.quarantine, opening.clock)
             self.partition = Partition(
                 number, opening.secrets.key_hash, ports, opening.partition, opening.steps, opening.folding, beat
             )
@@ -88,6 +88,7 @@ class OwnedPartition:
     def close(self) -> None:
         """A clean end: the log is synced, the state is synced and marked, the folder is free."""
         self.log.close()
+        self.quarantine.close()
         self.state.close()
         self.vault.close()
         self.heartbeat.close()

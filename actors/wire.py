@@ -9,9 +9,10 @@ import msgspec
 
 from actors.history import Told
 from actors.ledger import Import
-from actors.partition import Refused, Status
+from actors.partition import Status
 from events.ids import Key
 from events.payload import decode, encode
+from events.quarantine import Entry
 from events.record import Draft, Record
 from events.types import EVENTS
 
@@ -48,7 +49,7 @@ _KEYS: Final = msgspec.msgpack.Decoder(list[str])
 _VIEWS: Final = msgspec.msgpack.Decoder(list[View])
 _HISTORY: Final = msgspec.msgpack.Decoder(list[tuple[Record, bytes]])
 _MARKS: Final = msgspec.msgpack.Decoder(Marks)
-_REFUSED: Final = msgspec.msgpack.Decoder(list[Refused])
+_ENTRIES: Final = msgspec.msgpack.Decoder(list[Entry])
 _NEWEST: Final = dict(EVENTS.keys())
 
 
@@ -84,12 +85,12 @@ def unpack_views(packed: bytes) -> list[View]:
     return _VIEWS.decode(packed)
 
 
-def pack_refused(refused: Sequence[Refused]) -> bytes:
-    return _ENCODER.encode(refused)
+def pack_entries(entries: Sequence[Entry]) -> bytes:
+    return _ENCODER.encode(entries)
 
 
-def unpack_refused(packed: bytes) -> list[Refused]:
-    return _REFUSED.decode(packed)
+def unpack_entries(packed: bytes) -> list[Entry]:
+    return _ENTRIES.decode(packed)
 
 
 def pack_history(history: Sequence[Told]) -> bytes:
