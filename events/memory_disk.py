@@ -21,9 +21,9 @@ WORD = 8
 the watermark (one aligned 64-bit number) relies on."""
 
 
-class Crashed(Exception):
+class Crashed(BaseException):
     """The machine or process is gone: raised by every call on a dead disk, and by the call it died in. Not an
-    `EverfoldError`: nothing that runs can handle it."""
+    `Exception`: nothing that has died can handle it."""
 
 
 class _Inode:

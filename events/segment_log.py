@@ -101,13 +101,15 @@ class SegmentLog:
         try:
             if records:
                 self._write(records)
-            if durability == "durable":
-                self._commit()
-            else:
-                ensure_owner(self._disk, self._paths.folder, self._epoch)
+            self._acknowledge(durability)
+        except (DiskFull, AssertionError):
+            raise
         except (SyncFailed, NotOwner) as error:
             self._stopped = error
             raise
+        except Exception as error:
+            self._stopped = self._unknown(error)
+            raise self._stopped from error
 
     def trim(self, before: int) -> int:
         ensure_owner(self._disk, self._paths.folder, self._epoch)
@@ -162,6 +164,20 @@ class SegmentLog:
         with self._segments.lock:
             self._writer.append(body, len(records), self._durable, self._segments.active)
         self._prepare_spare()
+
+    def _acknowledge(self, durability: Durability) -> None:
+        try:
+            if durability == "durable":
+                self._commit()
+            else:
+                ensure_owner(self._disk, self._paths.folder, self._epoch)
+        except DiskFull as error:
+            # The batch is written, so this is not the refusal a caller may repeat.
+            raise self._unknown(error) from error
+
+    def _unknown(self, error: Exception) -> SyncFailed:
+        where = self._paths.folder or "the log"
+        return SyncFailed(f"append to {where} failed half-way ({error}): what is on disk is unknown; restart")
 
     def _commit(self) -> None:
         if self._writer.end > self._durable:

@@ -242,6 +242,17 @@ def test_after_a_failed_sync_nothing_is_ever_appended_again(disk: MemoryDisk) ->
     log.close()
 
 
+def test_an_append_that_fails_for_any_reason_after_its_write_is_the_last(disk: MemoryDisk) -> None:
+    log = filled(disk, 10)
+    disk.open("p0/epoch").write(0, b"?")
+    with pytest.raises(SyncFailed, match="epoch"):
+        log.append(records(10, 15))
+    disk.open("p0/epoch").write(0, b"1")
+    with pytest.raises(SyncFailed, match="epoch"):
+        log.append(records(10, 15))
+    assert log.bounds() == (0, 10)
+
+
 def test_bytes_of_a_failed_sync_are_not_taken_for_durable_by_the_next_owner(disk: MemoryDisk) -> None:
     log = filled(disk, 10)
     disk.fail_sync_after(0)
