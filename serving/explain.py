@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -178,7 +177,6 @@ def _details(item: str, items: ItemView, request: RecommendRequest) -> dict[str,
 DETAILS: Final = ("title", "category", "brand", "item_group", "price", "stock", "attributes", "url", "image")
 
 
-@lru_cache(maxsize=256)
 def _rules(surface: Surface) -> Rules:
     values = surface.values
     return Rules(

@@ -58,7 +58,7 @@ class Journal:
         consent belongs to a throw-away subject.
         """
         owner = self._sealer.nobody()
-        if asked.who is not None and asked.profile is not None:
+        if asked.who is not None and asked.profile is not None and asked.profile.subject:
             owner = Owner(partition_of(asked.who, self._partitions), asked.profile.subject)
         plain = encode(decision)
         try:

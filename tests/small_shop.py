@@ -95,7 +95,7 @@ def small_shop(extra: Sequence[ItemUpserted] = (), repeats: int = 6) -> MemoryIt
     return items
 
 
-def profile_of(*history: tuple[Event, int], subject: bytes = b"p" * 16, meta: Meta = NO_META) -> Profile:
+def profile_of(*history: tuple[Event, int], meta: Meta = NO_META) -> Profile:
     """The profile after (event, time), in that order."""
     profile = EMPTY
     for lsn, (event, at) in enumerate(history):

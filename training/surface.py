@@ -6,7 +6,7 @@ Stored by name in every decision, so that what was shown can be judged by the ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,7 +36,7 @@ class Surface(BaseModel):
     """What to do with items this profile has bought: `allow` them (half of a grocery basket was bought before), `hide`
     them, or hide them for `cooldown_hours` after the last purchase."""
     cooldown_hours: float = Field(default=24.0, gt=0)
-    weights: Mapping[str, float]
+    weights: Mapping[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     """Recommender → its share of the blend, not negative. Recommenders not named are not asked. Those that abstain
     drop out and the rest is renormalised, so only ratios matter."""
     history_share: float = Field(default=1.0, ge=0, le=1)
