@@ -67,7 +67,7 @@ def _bounded(consent: dict[str, Choice]) -> dict[str, Choice]:
         return consent
     ours = {purpose: consent[purpose] for purpose in (PERSONALIZATION, SALE_SHARE) if purpose in consent}
     others = {purpose: choice for purpose, choice in consent.items() if purpose not in ours}
-    return ours | newest_of(others, PURPOSES_MAX - 2)
+    return ours | newest_of(others, PURPOSES_MAX - len(ours))
 
 
 def _granted(before: Profile, after: Profile, at: int) -> Profile:

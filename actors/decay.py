@@ -118,11 +118,13 @@ class DecayTable(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """
         half_life_ms = HALF_LIVES_MS[self.half_life]
         halvings, rest = divmod(at, half_life_ms)
-        k = max(halvings >> _SPAN_BITS, self.k)
+        k, span = self.k, halvings >> _SPAN_BITS
+        if span > k:
+            k = span
         term = ldexp(bounded(value) * 2.0 ** (rest / half_life_ms), halvings - (k << _SPAN_BITS))
         if -_FORGOTTEN < term < _FORGOTTEN:
             return self
-        sums = self._from(k)
+        sums = self.sums.copy() if k == self.k else self._from(k)
         get = sums.get
         for key in keys:
             sums[key] = get(key, 0.0) + term
