@@ -1,22 +1,20 @@
 """What the answer path reads of items: one consistent snapshot per request.
 
 Items have dense numbers (indices) that never change within one item table, so that candidates are arrays and not
-strings. `actors.items` holds the two implementations, over LMDB and in memory, under one contract suite.
+strings. `actors.item_reader` holds the two implementations, over LMDB and in memory, under one contract suite.
+Rows may hold blocked items, because blocking acts at answer time and evidence outlives it; arrays are read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-Indices: TypeAlias = npt.NDArray[np.int32]
-Scores: TypeAlias = npt.NDArray[np.float32]
-Row: TypeAlias = tuple[Indices, Scores]
-"""Items and their scores, strongest first, ties by index."""
+from actors.ranked import Indices, Row
 
 
 class CatalogueItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,6 +33,9 @@ class CatalogueItem(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     url: str = ""
     image: str = ""
+    deleted: bool = False
+    provisional: bool = False
+    """Known from events only: the catalogue has not named it (yet)."""
 
 
 class ItemView(Protocol):
@@ -51,13 +52,19 @@ class ItemView(Protocol):
         ...
 
     @property
+    def numbering(self) -> str:
+        """Names the table that gave the indices: those of two numberings must never meet."""
+        ...
+
+    @property
     def ids(self) -> Sequence[str]:
-        """Item id by index."""
+        """Item id by index; may already hold items beyond `size`."""
         ...
 
     @property
     def blocked(self) -> npt.NDArray[np.bool_]:
-        """By index: hidden, deleted, out of stock or not recommendable, fresh as of this snapshot."""
+        """By index: hidden, deleted, out of stock, not recommendable, or never named by the store's catalogue; fresh as
+        of this snapshot."""
         ...
 
     @property
@@ -89,7 +96,7 @@ class ItemView(Protocol):
         ...
 
     def popular(self, category: int | None, limit: int) -> Row:
-        """Decayed popularity, overall or of a category."""
+        """Decayed popularity, overall or of a category of any level; at most 200 are known."""
         ...
 
     def covisited(self, idx: int) -> Row:
@@ -101,5 +108,15 @@ class ItemView(Protocol):
         ...
 
     def content(self, idx: int) -> Row:
-        """Items described alike; at most 32."""
+        """Items described alike; at most 20."""
+        ...
+
+
+class ItemSource(Protocol):
+    """Where a request gets its view from."""
+
+    def snapshot(self) -> ItemView: ...
+
+    def applied(self, partition: int) -> int:
+        """The LSN after the last one of ``partition`` that is in a view taken now: what read-your-writes waits for."""
         ...

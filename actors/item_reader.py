@@ -1,0 +1,241 @@
+"""Reading items: from another process through the follower's LMDB, or in memory in tests. One code for both.
+
+A reader holds what every answer needs by array (ids, blocked, group, category: about 200 bytes an item) and fetches
+rows as they are asked for. `snapshot` costs one lookup while nothing changed; when the catalogue did, the change list
+says what, and fresh arrays are made, so that views taken before stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.catalogue import (
+    CATEGORIES,
+    CHANGED,
+    ENTRIES,
+    LEVELS,
+    NAMES,
+    SHOWN,
+    SHOWN_ROW,
+    category_path,
+    entry,
+    key,
+    load_shown,
+    scan_names,
+    seq_key,
+)
+from actors.content import CONTENT
+from actors.follower import Fact
+from actors.item_view import CatalogueItem
+from actors.items import META, STATE_KEY, ItemProjection, ItemsState
+from actors.lmdb_state import LmdbReader
+from actors.neighbours import BACKOFF, COVISITED, SIMILAR
+from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
+from actors.ranked import INDEX, NOTHING, Indices, Row, unpack
+from actors.recency import weight
+from actors.state import MemoryState, StateReader
+from events.errors import NotFound
+
+FOLDER: Final = Path("followers") / "items"
+"""Where the item follower keeps its state, inside the data folder."""
+
+
+class _Arrays:
+    """The catalogue as arrays at one change number."""
+
+    def __init__(self, seq: int, shown: npt.NDArray[np.void], paths: Sequence[str]) -> None:
+        self.seq = seq
+        self.shown = shown
+        self.blocked: npt.NDArray[np.bool_] = np.ascontiguousarray(shown["blocked"])
+        self.group: Indices = np.ascontiguousarray(shown["group"])
+        self.category: Indices = np.ascontiguousarray(shown["category"])
+        for array in (self.blocked, self.group, self.category):
+            array.flags.writeable = False
+        self.paths = paths
+        self.categories = {path: number for number, path in enumerate(paths)}
+
+
+_NO_ARRAYS: Final = _Arrays(0, np.zeros(0, SHOWN_ROW), ())
+
+
+class StoredView:
+    """`actors.item_view.ItemView` over the follower's tables."""
+
+    def __init__(self, store: StateReader, state: ItemsState, names: _Names, arrays: _Arrays) -> None:
+        self._store = store
+        self._names = names
+        self._arrays = arrays
+        self.size = len(arrays.shown)
+        self.version = f"{state.catalogue_seq}.{state.commits}"
+        self.numbering = str(state.generation)
+        self.ids: Sequence[str] = names.ids
+        self.blocked = arrays.blocked
+        self.group = arrays.group
+        self.category = arrays.category
+        self._now = weight(state.clock, HALF_LIFE_MS)
+
+    def index(self, item: str) -> int:
+        idx = self._names.index.get(item, -1)
+        return idx if idx < self.size else -1
+
+    def item(self, idx: int) -> CatalogueItem:
+        row = self._store.get(ENTRIES, key(idx)) if 0 <= idx < self.size else None
+        if row is None:
+            raise NotFound(f"there is no item number {idx}: numbers run from 0 to {self.size - 1}")
+        return entry(row)
+
+    def category_id(self, path: str) -> int:
+        number = self._arrays.categories.get(path)
+        return self._arrays.categories.get(category_path(path), -1) if number is None else number
+
+    def category_path(self, category: int) -> str:
+        return self._arrays.paths[category] if 0 <= category < len(self._arrays.paths) else ""
+
+    def within(self, category: int) -> npt.NDArray[np.bool_]:
+        top = self.category_path(category)
+        below = f"{top} > "
+        inside = [bool(top) and (path == top or path.startswith(below)) for path in self._arrays.paths]
+        return np.array(inside, np.bool_)
+
+    def popular(self, category: int | None, limit: int) -> Row:
+        row = self._store.get(POPULAR, key(ALL if category is None else category)) if category != -1 else None
+        if not row:
+            return NOTHING
+        top = np.frombuffer(row, TOP, min(limit, len(row) // TOP.itemsize))
+        return top["idx"].astype(np.int32), (top["sum"] / self._now).astype(np.float32)
+
+    def covisited(self, idx: int) -> Row:
+        row = self._store.get(COVISITED, key(idx)) if idx >= 0 else None
+        return unpack(row) if row else self._backoff(idx)
+
+    def similar(self, idx: int) -> Row:
+        return self._row(SIMILAR, idx)
+
+    def content(self, idx: int) -> Row:
+        return self._row(CONTENT, idx)
+
+    def _row(self, table: str, idx: int) -> Row:
+        row = self._store.get(table, key(idx)) if idx >= 0 else None
+        return unpack(row) if row else NOTHING
+
+    def _backoff(self, idx: int) -> Row:
+        """What goes with the item's type, or else with the categories above it."""
+        path = self.category_path(int(self.category[idx])) if 0 <= idx < self.size else ""
+        for _ in range(LEVELS):
+            if not path:
+                return NOTHING
+            row = self._store.get(BACKOFF, key(self._arrays.categories[path]))
+            if row:
+                return unpack(row)
+            path = path.rpartition(" > ")[0]
+        return NOTHING
+
+
+class _Names:
+    """Item ids both ways. Only grows, so all views share it."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.index: dict[str, int] = {}
+
+    def extend(self, store: StateReader, size: int) -> None:
+        for start in range(len(self.ids), size, 4096):
+            keys = [key(idx) for idx in range(start, min(start + 4096, size))]
+            for row in store.get_many(NAMES, keys):
+                assert row is not None, f"item {len(self.ids)} is counted but has no name"
+                self._add(row.decode())
+
+    def load(self, store: StateReader) -> None:
+        for idx, item in scan_names(store):
+            if idx == len(self.ids):
+                self._add(item)
+
+    def _add(self, item: str) -> None:
+        self.index[item] = len(self.ids)
+        self.ids.append(item)
+
+
+class StoredItems:
+    """`actors.item_view.ItemSource` over any store the item projection is committed to. One thread at a time."""
+
+    def __init__(self, store: StateReader) -> None:
+        self._store = store
+        self._names = _Names()
+        self._state = ItemsState()
+        self._view: StoredView | None = None
+        self._arrays = _NO_ARRAYS
+
+    def snapshot(self) -> StoredView:
+        """The items as of the last commit. Raises `Unavailable` while there is no trustworthy state."""
+        state = ItemsState.of(self._store.get(META, STATE_KEY))
+        if self._view is None or state != self._state:
+            if state.generation != self._state.generation:
+                self._names, self._arrays = _Names(), _NO_ARRAYS
+            if state.catalogue_seq != self._arrays.seq:
+                self._arrays = self._advanced(state)
+            self._state = state
+            self._view = StoredView(self._store, state, self._names, self._arrays)
+        return self._view
+
+    def applied(self, partition: int) -> int:
+        return self._store.offsets().get(f"p{partition}", 0)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _advanced(self, state: ItemsState) -> _Arrays:
+        changed = self._changed_since(self._arrays.seq, state.catalogue_seq)
+        if changed is None:
+            self._names.load(self._store)
+            self._names.extend(self._store, state.size)
+            return _Arrays(state.catalogue_seq, load_shown(self._store)[: state.size], self._paths(()))
+        self._names.extend(self._store, state.size)
+        shown = np.empty(state.size, SHOWN_ROW)
+        shown[: len(self._arrays.shown)] = self._arrays.shown
+        ids = np.unique(np.concatenate(changed))
+        ids = ids[ids < state.size]
+        rows = self._store.get_many(SHOWN, [key(idx) for idx in ids.tolist()])
+        shown[ids] = np.frombuffer(b"".join([row for row in rows if row is not None]), SHOWN_ROW)
+        return _Arrays(state.catalogue_seq, shown, self._paths(self._arrays.paths))
+
+    def _changed_since(self, seen: int, now: int) -> list[Indices] | None:
+        """The changed indices of every change number after ``seen``; None when loading anew is better."""
+        if seen == 0 or now < seen:
+            return None
+        rows = self._store.get_many(CHANGED, [seq_key(seq) for seq in range(seen + 1, now + 1)])
+        found = [np.frombuffer(row, INDEX) for row in rows if row is not None]
+        return found if len(found) == len(rows) else None
+
+    def _paths(self, known: Sequence[str]) -> tuple[str, ...]:
+        fresh = [path.decode() for _, path in self._store.scan(CATEGORIES, key(len(known)))]
+        return (*known, *fresh) if fresh else tuple(known)
+
+
+class LocalItems(StoredItems):
+    """The items of the data folder on this machine, kept up to date by the item follower of another process."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(LmdbReader(data / FOLDER))
+
+
+class MemoryItems(StoredItems):
+    """Items in memory, folded in the caller's thread."""
+
+    def __init__(self) -> None:
+        self._state_store = MemoryState()
+        self.projection = ItemProjection(self._state_store)
+        super().__init__(self._state_store)
+
+    def fold(self, facts: Sequence[Fact]) -> None:
+        """Fold facts (of one partition or several, in order) and do all deferred work."""
+        offsets: dict[str, int] = {}
+        for fact in facts:
+            offsets[f"p{fact.partition}"] = fact.record.lsn + 1
+        self._state_store.commit(self.projection.apply(facts).changes, offsets)
+        while changes := self.projection.tidy():
+            self._state_store.commit(changes)

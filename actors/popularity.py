@@ -1,0 +1,134 @@
+"""Decayed popularity: of every item, and the most popular of the store and of every category of every level.
+
+Two sums per item, half-life a month: *organic* events, and those a recommendation led to (``list_id``). Lists rank by
+organic + `FEEDBACK` · recommended: what a list was offered is picked partly because it was offered, and a ranking that
+took such picks at face value would feed itself. Personal data plays no part: an event without consent for
+personalization counts as one anonymous event more.
+
+Forward decay never changes the order of two items by time alone, so a list needs a look only when one of its items, or
+one that might enter, gained weight; the lists are always exactly what a full sort would give.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from actors.catalogue import Catalogue, key, keys
+from actors.column import Column
+from actors.ranked import Floats, Indices, Ints, best, distinct
+from actors.recency import MONTH_MS
+from actors.state import Change, StateReader
+from events.types import Signal
+
+COUNTS: Final = "popularity"
+"""idx → (organic, recommended), decayed sums."""
+POPULAR: Final = "popular"
+"""category or `ALL` → the best items with their sums."""
+ALL: Final = 0xFFFF_FFFF
+TOP: Final = np.dtype([("idx", "<i4"), ("sum", "<f8")])
+
+LISTED: Final = 200
+HALF_LIFE_MS: Final = MONTH_MS
+"""Long enough to outlast a weekly rhythm, short enough to follow a season."""
+FEEDBACK: Final = 0.25
+"""A store whose every page is a recommendation would have no popularity at all with 0."""
+WEIGHT: Final[Mapping[Signal, float]] = {
+    "view": 1.0,
+    "click": 1.5,
+    "share": 2.0,
+    "wish": 3.0,
+    "cart": 3.0,
+    "watch": 3.0,
+    "rate": 3.0,
+    "purchase": 5.0,
+}
+"""What an event adds at its time; signals not named add nothing. The steps from seeing to paying, as in interests."""
+
+_ROW = struct.Struct("<dd")
+
+
+class Popularity:
+    """The sums in memory (16 bytes per item), rows and lists in the store."""
+
+    def __init__(self, store: StateReader, catalogue: Catalogue) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._organic: Column[np.float64] = Column(np.float64, 0.0)
+        self._recommended: Column[np.float64] = Column(np.float64, 0.0)
+        self._touched: set[int] = set()
+        self._rebuild: set[int] = set()
+        self._grow()
+        for name, row in store.scan(COUNTS):
+            idx = int.from_bytes(name, "big")
+            self._organic.values[idx], self._recommended.values[idx] = _ROW.unpack(row)
+
+    def learn(self, items: Ints, weight: Floats, recommended: bool) -> None:
+        """Add event weights, already multiplied by `actors.recency.weight` of their time."""
+        self._grow()
+        column = self._recommended if recommended else self._organic
+        np.add.at(column.values, items, weight)
+        self._touched.update(items.tolist())
+
+    def moved(self, idx: int, was: int) -> None:
+        """An item with weight left the leaf category ``was``: the lists it was in and is in now are made anew."""
+        self._grow()
+        if self._sums(np.array([idx]))[0] > 0:
+            lineage = self._catalogue.categories.lineage
+            for leaf in (was, int(self._catalogue.leaf[idx])):
+                if leaf >= 0:
+                    self._rebuild.update(lineage[leaf][lineage[leaf] >= 0].tolist())
+
+    def top(self, category: int, limit: int) -> Indices:
+        """The best items of a category as of the last commit."""
+        row = self._store.get(POPULAR, key(category))
+        return np.frombuffer(row or b"", TOP)["idx"][:limit]
+
+    def changes(self) -> list[Change]:
+        """Rows and lists that changed since the last call."""
+        if not self._touched and not self._rebuild:
+            return []
+        touched = np.fromiter(sorted(self._touched), np.int64, len(self._touched))
+        rows = np.column_stack([self._organic.values[touched], self._recommended.values[touched]]).tolist()
+        out: list[Change] = [(COUNTS, name, _ROW.pack(*row)) for name, row in zip(keys(touched), rows, strict=True)]
+        for category, entered in self._lists(touched):
+            if category not in self._rebuild:
+                out.append(self._listed(category, distinct(np.concatenate([self.top(category, LISTED), entered]))))
+        out += [self._listed(category, self._catalogue.members(category)) for category in sorted(self._rebuild)]
+        self._touched.clear()
+        self._rebuild.clear()
+        return out
+
+    def _lists(self, touched: Ints) -> list[tuple[int, Ints]]:
+        """(list, the touched items that belong in it) for every list concerned."""
+        leaf = self._catalogue.leaf[touched]
+        inside = touched[leaf >= 0]
+        lineage = self._catalogue.categories.lineage[leaf[leaf >= 0]]
+        where = lineage.ravel()
+        items = np.repeat(inside, lineage.shape[1])[where >= 0]
+        where = where[where >= 0]
+        order = np.argsort(where, kind="stable")
+        where, items = where[order], items[order]
+        cuts = np.flatnonzero(np.diff(where)) + 1
+        lists = [
+            (int(where[at]), part) for at, part in zip([0, *cuts], np.split(items, cuts), strict=True) if len(part)
+        ]
+        return [(ALL, touched), *lists] if len(touched) else []
+
+    def _listed(self, category: int, candidates: Ints) -> Change:
+        sums = self._sums(candidates)
+        order = best(candidates, sums, LISTED)
+        order = order[sums[order] > 0]
+        row = np.empty(len(order), TOP)
+        row["idx"], row["sum"] = candidates[order], sums[order]
+        return (POPULAR, key(category), row.tobytes())
+
+    def _sums(self, items: Ints) -> Floats:
+        return self._organic.values[items] + FEEDBACK * self._recommended.values[items]
+
+    def _grow(self) -> None:
+        self._organic.grow(self._catalogue.size)
+        self._recommended.grow(self._catalogue.size)
