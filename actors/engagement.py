@@ -17,8 +17,8 @@ from actors.profile import SLOTS_MAX, Engagement
 SLOT_MS: Final = 1_800_000
 """Thirty minutes: the pause after which web analytics customarily begin a new visit."""
 
-RATES: Final = ("hour", "day", "month")
-"""Half-lives of the decayed counts: what is going on now, lately, usually."""
+RATES: Final = ("day", "month")
+"""Half-lives of the decayed counts: what is going on, and what is usual."""
 
 DWELL_MAX_MS: Final = 86_400_000
 """The most one fact may add: nobody looks at one page for longer than a day."""

@@ -12,10 +12,11 @@ from actors.profile import RECENT_MAX, Recent
 
 
 def remembered(recent: tuple[Recent, ...], new: Sequence[Recent]) -> tuple[Recent, ...]:
-    """``recent`` (newest first, ties by item) after ``new``, which names every item at most once."""
-    if len(new) == 1 and (not recent or new[0].at > recent[0].at):
-        item = new[0].item
-        return new[0], *[held for held in recent if held.item != item][: RECENT_MAX - 1]
+    """``recent`` (newest first, ties by item) after ``new``: at least one, of one moment, each item at most once."""
+    if not recent or new[0].at > recent[0].at:
+        items = {each.item for each in new}
+        older = [held for held in recent if held.item not in items]
+        return (*sorted(new, key=_newest_first), *older)[:RECENT_MAX]
     latest = {held.item: held for held in recent}
     for each in new:
         held = latest.get(each.item)

@@ -207,7 +207,7 @@ def test_engagement_counts_and_times_every_signal() -> None:
         "view": 2, "visit": 2, "watch": 1, "sessions": 2, "scroll": 0.125, "watched": 0.5, "dwell_ms": 86_404_000,
     }  # fmt: skip
     assert shown["last"]["view"] == NOW + 3 * 3_600_000
-    assert shown["rates"]["hour"]["view"] == 1.125
+    assert shown["rates"]["day"]["view"] == pytest.approx(1 + 2 ** -(3 / 24), abs=1e-4)
 
 
 def test_an_impression_tires_until_the_item_is_acted_on() -> None:
