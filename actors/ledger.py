@@ -77,8 +77,11 @@ class Ledger:
         ids = [record.event_id for record in records if not record.producer]
         if ids:
             self.dedupe.remember(ids, records[-1].appended, out)
-        marks = {record.producer: record.seq for record in records if record.producer}
-        self._marks.update(marks)
+        marks: dict[str, int] = {}
+        for record in records:
+            if record.producer:
+                marks[record.producer] = max(record.seq, self._marks.get(record.producer, 0))
+                self._marks[record.producer] = marks[record.producer]
         out.changes += [(PRODUCERS, name.encode(), seq.to_bytes(8, "little")) for name, seq in marks.items()]
         names = {*marks, *([_MIXED] if ids else []), *([] if self._sole is None else [self._sole])}
         sole = names.pop() if len(names) == 1 else _MIXED

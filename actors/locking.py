@@ -15,6 +15,7 @@ import signal
 import struct
 from pathlib import Path
 
+from actors.heartbeat import Pulse
 from events.errors import Held, NotFound
 
 LOCK = "lock"
@@ -73,6 +74,15 @@ def end_holder(folder: Path, timeout_s: float) -> int | None:
     finally:
         os.close(descriptor)
     return pid
+
+
+def end_silent_holder(folder: Path, silent_s: float, timeout_s: float) -> int | None:
+    """`end_holder`, but only of one whose heartbeat has been silent for ``silent_s``; returns the pid that was ended."""
+    pulse = Pulse(folder)
+    try:
+        return end_holder(folder, timeout_s) if pulse.silence_s() > silent_s else None
+    finally:
+        pulse.close()
 
 
 def _owner(folder: Path) -> tuple[int, int] | None:

@@ -11,6 +11,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from events.errors import DiskFull
+
 Change: TypeAlias = tuple[str, bytes, bytes | None]
 """(table, key, value); None deletes. Keys are 1..511 bytes."""
 
@@ -51,12 +53,13 @@ class StateStore(StateReader, Protocol):
 
 
 class MemoryState:
-    """Tables in memory."""
+    """Tables in memory. While `full` is set, commits fail like those of a full disk."""
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {}
         self._order: dict[str, list[bytes]] = {}
         self._offsets: dict[str, int] = {}
+        self.full = False
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._tables.get(table, {}).get(key)
@@ -81,6 +84,8 @@ class MemoryState:
     def commit(
         self, changes: Iterable[Change], offsets: Mapping[str, int] = NO_OFFSETS, emptied: Sequence[str] = ()
     ) -> None:
+        if self.full:
+            raise DiskFull("the state has no room: give it some, then send again")
         changes = list(changes)
         for table in emptied:
             self._tables.pop(table, None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import xxhash
 
 from events.errors import BadSettings, Conflict, KeyMissing, NotFound
 from events.ids import Key, PartitionId, partition_of
@@ -20,6 +21,8 @@ MANIFEST = "manifest.json"
 PARTITIONS = "partitions"
 FORMAT = 1
 PARTITIONS_MAX = 4096
+SETTINGS = ("everfold.toml", "keys.toml")
+"""Files of the store that a copy of it keeps, besides its facts."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +50,11 @@ class Store:
     secrets: Secrets
 
     @classmethod
-    def create(cls, path: Path, partitions: int, now_ms: int, pinned: tuple[str, ...] = ()) -> Store:
-        """Make a store in ``path``, which may exist but hold no store; a master key found there is used.
+    def create(
+        cls, path: Path, partitions: int, now_ms: int, pinned: tuple[str, ...] = (), store_id: str = ""
+    ) -> Store:
+        """Make a store in ``path``, which may exist but hold no store; a master key found there is used. ``store_id``
+        is drawn at random unless given.
 
         Raises `Conflict` when there is a store already, `BadSettings` for an impossible number of partitions.
         """
@@ -58,8 +64,7 @@ class Store:
             raise Conflict(f"{path} holds a store already: open it, or choose an empty folder")
         path.mkdir(parents=True, exist_ok=True)
         secrets = Secrets.open(path, create=True)
-        store_id = os.urandom(8).hex()
-        manifest = Manifest(FORMAT, store_id, partitions, now_ms, _check(secrets), pinned)
+        manifest = Manifest(FORMAT, store_id or os.urandom(8).hex(), partitions, now_ms, _check(secrets), pinned)
         store = cls(path, manifest, secrets)
         for number in store.numbers():
             store.folder(number).mkdir(parents=True, exist_ok=True)
@@ -102,6 +107,13 @@ class Store:
         if key in self.manifest.pinned:
             return PartitionId(self.manifest.partitions + self.manifest.pinned.index(key))
         return partition_of(key, self.manifest.partitions)
+
+    def partition_of_digest(self, key_digest: int) -> PartitionId:
+        """`partition` for who knows only the XXH3-64 of the key (`events.vault.Owner`)."""
+        for index, key in enumerate(self.manifest.pinned):
+            if xxhash.xxh3_64_intdigest(key.encode()) == key_digest:
+                return PartitionId(self.manifest.partitions + index)
+        return PartitionId(key_digest % self.manifest.partitions)
 
     def folder(self, number: PartitionId) -> Path:
         """Where a partition lies."""

@@ -51,6 +51,14 @@ class Unsealer:
         Raises `KeyMissing` for a key that is gone without a `subject_erased` fact, `Corrupt` for bytes that fail
         their check, `UnknownEventType` for a type this version does not know.
         """
+        unsealed = self.unseal(record)
+        if unsealed is None:
+            return None
+        owner, plain = unsealed
+        return Fact(owner, decode(record.type, record.version, plain))
+
+    def unseal(self, record: Record) -> tuple[Owner, bytes] | None:
+        """`open` without decoding."""
         try:
             opened = self._vault.open(record.subject)
         except KeyMissing as error:
@@ -58,8 +66,7 @@ class Unsealer:
                 raise KeyMissing(f"LSN {record.lsn} cannot be read: {error}") from None
             self.skipped += 1
             return None
-        plain = opened.unseal(record.event_id, record.lsn, record.payload)
-        return Fact(opened.owner, decode(record.type, record.version, plain))
+        return opened.owner, opened.unseal(record.event_id, record.lsn, record.payload)
 
     def _was_erased(self, record: Record) -> bool:
         """Whether a later record says so. The log is read once from the first doubtful record on."""

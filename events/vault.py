@@ -53,6 +53,8 @@ class Owner:
     key_hash: KeyHash
     key_digest: int
     """XXH3-64 of the external key: what its partition is computed from."""
+    kind: str
+    """First letter of the external key."""
     has_profile: bool
     """False for items and the system."""
 
@@ -117,6 +119,13 @@ class VaultReader:
                 key_hash, subject, _, _, _ = _BODY.unpack_from(raw, _HEAD.size)
                 yield KeyHash(key_hash), SubjectId(subject)
 
+    def erasures(self) -> Iterator[SubjectId]:
+        """Every subject whose key was destroyed."""
+        for slot in range(self.count()):
+            raw = self._read(slot)
+            if len(raw) == SLOT_BYTES and raw[0] == _ERASED and _intact(raw):
+                yield SubjectId(_subject(raw))
+
     def count(self) -> int:
         """Slots ever begun."""
         return -(-self._slots.size() // SLOT_BYTES)
@@ -139,7 +148,8 @@ class VaultReader:
             key, digest = _PLAIN.unpack(self._wrap.decrypt(nonce, wrapped, key_hash + subject))
         except InvalidTag:
             raise KeyMissing(f"the key of subject {name} does not unwrap: use the master.key of this store") from None
-        return Opened(subject, Owner(KeyHash(key_hash), digest, is_profile(Key(kind.decode()))), AESGCM(key), raw)
+        letter = kind.decode()
+        return Opened(subject, Owner(KeyHash(key_hash), digest, letter, is_profile(Key(letter))), AESGCM(key), raw)
 
 
 class Vault(VaultReader):

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from state_contract import StateContract
+
+from actors.checkpoints import Checkpoints
+from actors.lmdb_state import LmdbReader, LmdbState, trusted
+from events.errors import Unavailable
+
+
+class TestLmdbState(StateContract):
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> Iterator[LmdbState]:
+        state = LmdbState(tmp_path / "state")
+        yield state
+        state.close()
+
+
+def test_what_was_committed_is_there_after_a_clean_close(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.commit([("a", b"k", b"1")], {"log": 3})
+    state.close()
+    assert trusted(tmp_path / "state")
+    again = LmdbState(tmp_path / "state")
+    assert (again.get("a", b"k"), again.offsets()) == (b"1", {"log": 3})
+    again.close()
+
+
+def test_a_state_left_open_is_trusted_on_this_boot_only(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.commit([("a", b"k", b"1")])
+    state.abandon()
+    assert trusted(tmp_path / "state")
+    marker = tmp_path / "state" / "marker"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "boot": "another"}))
+    assert not trusted(tmp_path / "state")
+
+
+def test_a_copy_of_an_open_state_is_not_trusted(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.commit([("a", b"k", b"1")])
+    (tmp_path / "copy").mkdir()
+    for name in ("data.mdb", "marker"):
+        (tmp_path / "copy" / name).write_bytes((tmp_path / "state" / name).read_bytes())
+    assert not trusted(tmp_path / "copy")
+    state.close()
+
+
+def test_a_state_without_a_marker_is_not_trusted(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.close()
+    (tmp_path / "state" / "marker").unlink()
+    assert not trusted(tmp_path / "state")
+    assert not trusted(tmp_path / "nothing")
+
+
+def test_a_reader_sees_every_commit_and_creates_nothing(tmp_path: Path) -> None:
+    reader = LmdbReader(tmp_path / "state")
+    with pytest.raises(Unavailable, match="there is no state"):
+        reader.get("a", b"k")
+    assert not (tmp_path / "state").exists()
+    state = LmdbState(tmp_path / "state")
+    assert reader.get("a", b"k") is None
+    state.commit([("a", b"k", b"1")], {"log": 1})
+    assert reader.look("a", [b"k", b"l"]) == ([b"1", None], {"log": 1})
+    state.close()
+    assert reader.get("a", b"k") == b"1"
+
+
+def test_a_reader_refuses_a_state_from_before_a_machine_crash(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.commit([("a", b"k", b"1")])
+    state.abandon()
+    marker = tmp_path / "state" / "marker"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "boot": "another"}))
+    with pytest.raises(Unavailable, match="machine crash"):
+        LmdbReader(tmp_path / "state").get("a", b"k")
+
+
+def test_a_reader_moves_to_a_state_that_was_swapped_in(tmp_path: Path) -> None:
+    for name, value in (("state", b"old"), ("fresh", b"new")):
+        state = LmdbState(tmp_path / name)
+        state.commit([("a", b"k", value)])
+        state.close()
+    reader = LmdbReader(tmp_path / "state")
+    assert reader.get("a", b"k") == b"old"
+    (tmp_path / "state").rename(tmp_path / "replaced")
+    assert reader.get("a", b"k") == b"old"
+    (tmp_path / "fresh").rename(tmp_path / "state")
+    deadline = threading.Event()
+    assert any(reader.get("a", b"k") == b"new" or deadline.wait(0.02) for _ in range(500))
+
+
+def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_restored(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    assert checkpoints.newest() is None
+    assert not checkpoints.restore(tmp_path / "none", lambda: None)
+    for number in range(4):
+        state.commit([("a", b"k", bytes([number]))], {"log": number})
+        checkpoints.take(state)
+    state.close()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["00000003", "00000004"]
+    assert checkpoints.restore(tmp_path / "restored", lambda: None)
+    restored = LmdbState(tmp_path / "restored")
+    assert (restored.get("a", b"k"), restored.offsets()) == (b"\x03", {"log": 3})
+    restored.close()
+
+
+def test_usage_names_readers_and_bytes_and_dead_readers_are_freed(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / "state")
+    state.commit([("a", b"k", bytes(9000))])
+    script = (
+        "import sys, os, lmdb\n"
+        "env = lmdb.open(sys.argv[1], readonly=True, max_dbs=4)\n"
+        "txn = env.begin()\n"
+        "print('reading', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "state")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"reading\n"
+    for _ in range(3):
+        state.commit([("a", b"k", bytes(9000))])
+    assert state.usage()["oldest_reader"] >= 3
+    assert state.usage()["bytes"] > 9000
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert state.check_readers() == 1
+    assert state.usage()["oldest_reader"] == 0
+    child.communicate()
+    state.close()
