@@ -6,68 +6,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-from actors.ledger import Import
+from actors.history import Told
 from actors.profile import Profile
+from actors.wire import Marks, Placed
 from events.ids import Key, Micros, Millis
 from events.intake import Rejected
-from events.record import Draft, Record
-from events.types import Payload
-from serving.metrics import Sample
+from events.record import Draft
 from serving.token import Token
 
 Part: TypeAlias = Literal["log", "state", "followers", "replicas"]
 PARTS: tuple[Part, ...] = ("log", "state", "followers", "replicas")
 
 
-class Written(NamedTuple):
-    """What became of one draft: in ``partition`` at ``lsn`` (a duplicate at or before it), or set aside with a
-    ``reason`` and lsn -1."""
-
-    status: Literal["ok", "duplicate", "quarantined"]
-    partition: int
-    lsn: int
-    reason: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A profile as some reader saw it. ``profile`` is None for one never heard of. ``age_ms``: how long ago the state
-    it was read from was known to be current; 0 while its host lives."""
+    it was read from was known to be current; 0 while its host lives, -1: unknown."""
 
     profile: Profile | None
     age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """One fact of a profile's chain."""
-
-    record: Record
-    payload: Payload
-
-
-@dataclass(frozen=True, slots=True)
-class ImportState:
-    """``marks``: by partition, the highest number taken from the producer; ``known``: all imports of the store."""
-
-    marks: Mapping[int, int]
-    known: Sequence[Import]
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
-    """How the service is. ``faults`` says of a part that is not ready why; parts not in it are ready."""
+    """How the service is. ``faults`` says of a part that is not ready why; parts not in it are ready. ``numbers`` are
+    those of hosts and followers, in the form of `serving.metrics.Numbers.read`."""
 
     faults: Mapping[Part, str]
-    samples: Sequence[Sample] = ()
+    numbers: Mapping[str, list[float]]
 
 
 class Writer(Protocol):
     """The way into the log."""
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Written]:
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Placed]:
         """What became of each draft, in order; returns once all are durable and folded.
 
         Raises `Unavailable` when some partition did not answer in time: the caller sends the same ids again.
@@ -78,7 +52,7 @@ class Writer(Protocol):
         """Put events that cannot be facts into quarantine. Raises `Unavailable`."""
         ...
 
-    async def imports(self, producer: str) -> ImportState:
+    async def imports(self, producer: str) -> Marks:
         """How far a producer came. Raises `Unavailable`."""
         ...
 
@@ -88,7 +62,7 @@ class Reader(Protocol):
 
     async def profile(self, key: Key, as_of: Micros | None = None) -> Seen: ...
 
-    async def history(self, key: Key, limit: int) -> Sequence[Past]:
+    async def history(self, key: Key, limit: int) -> Sequence[Told]:
         """The newest ``limit`` facts of a profile, newest first. Raises `Unavailable`."""
         ...
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serving.backend import PARTS, Backend
 from serving.http import Reply, Request, json_reply
-from serving.metrics import Merged, Numbers, Sample
+from serving.metrics import Merged, Numbers
 from serving.router import Doc, Route
 
 
@@ -42,7 +42,8 @@ class Health:
             merged.replicas = 1
         else:
             merged = Merged.of(self._folder)
-        merged.add_samples([Sample("everfold_replicas", float(merged.replicas)), *status.samples])
+        merged.add({"everfold_replicas": [float(merged.replicas)]})
+        merged.add(status.numbers)
         return Reply(merged.text().encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
 

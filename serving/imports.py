@@ -51,12 +51,21 @@ class Imports:
         return json_reply(answer, headers=(token_header(token),))
 
     async def show(self, request: Request) -> Reply:
-        """How far a producer came, and every import this store knows."""
+        """How far a producer came, and every import this store knows. Each partition takes a producer's events in
+        order, so up to the lowest of its marks everything is kept."""
         producer = external_id("producer", request.params[0])
         state = await self._writer.imports(producer)
-        marks = {str(partition): seq for partition, seq in sorted(state.marks.items())}
-        known = [msgspec.structs.asdict(one) for one in state.known]
-        return json_reply({"producer": producer, "seq": marks, "imports": known})
+        mine = next((one for one in state.imports if one.producer == producer), None)
+        return json_reply(
+            {
+                "producer": producer,
+                "low": min(state.marks.values(), default=0),
+                "high_water": {str(partition): seq for partition, seq in sorted(state.marks.items())},
+                "completed": mine is not None and mine.completed,
+                "shift_ms": None if mine is None else mine.shift_ms,
+                "imports": [msgspec.structs.asdict(one) for one in state.imports],
+            }
+        )
 
 
 _EVENT = {"type": "track", "userId": "900", "event": "Order Completed", "timestamp": "2026-01-31T12:00:00Z"}
@@ -74,9 +83,16 @@ TAKE: Final = Doc(
     statuses=(200, 413, 503),
 )
 SHOW: Final = Doc(
-    "How far a producer's import came: the highest number each partition holds, and all imports known",
+    "How far a producer's import came (`low`: every event up to that number is kept), and all imports known",
     "Imports",
     path=(Field("producer", "As named in the import", "docs-example"),),
-    answer={"producer": "docs-example", "seq": {"0": 1, "1": 0}, "imports": []},
+    answer={
+        "producer": "docs-example",
+        "low": 0,
+        "high_water": {"0": 1, "1": 0},
+        "completed": False,
+        "shift_ms": None,
+        "imports": [],
+    },
     statuses=(200, 503),
 )

@@ -7,6 +7,7 @@ One long string holds a row per item, so that the common case is a substring sea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,31 +21,35 @@ REFRESH_US: Final = 10_000_000
 MATCHES_MAX: Final = 2_000
 """Matches looked at before ranking; a search with more is too vague for its order to matter."""
 POPULAR_LOOKED_AT: Final = 2_000
+SLICE: Final = 256
+"""Items read between two looks at other requests, about a millisecond."""
 
 
 class ItemSearch:
-    """The words of one item table. Not shared between threads."""
+    """The words of one item table, for one event loop."""
 
     def __init__(self) -> None:
         self._rows: list[str] = []
         self._text = ""
-        self._starts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._starts: npt.NDArray[np.int64] = np.zeros(1, np.int64)
         self._version = ""
         self._read_at = Micros(0)
+        self._updating = asyncio.Lock()
 
-    def update(self, view: ItemView, now: Micros) -> None:
-        """Take in what is new in ``view``."""
-        if view.version == self._version:
-            return
-        if now - self._read_at > REFRESH_US:
-            self._rows = []
-            self._read_at = now
-        if len(self._rows) < view.size or not self._rows:
-            self._rows += [_words(view, idx) for idx in range(len(self._rows), view.size)]
-            self._text = "\n".join(self._rows)
-            lengths = np.fromiter((len(row) + 1 for row in self._rows), np.int64, len(self._rows))
+    async def update(self, view: ItemView, now: Micros) -> None:
+        """Take in what is new in ``view``, a slice at a time, so that other requests are answered in between."""
+        async with self._updating:
+            if view.version == self._version:
+                return
+            whole = now - self._read_at > REFRESH_US
+            rows = [] if whole else self._rows[: view.size]
+            for start in range(len(rows), view.size, SLICE):
+                rows += [_words(view, idx) for idx in range(start, min(start + SLICE, view.size))]
+                await asyncio.sleep(0)
+            lengths = np.fromiter((len(row) + 1 for row in rows), np.int64, len(rows))
             self._starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        self._version = view.version
+            self._rows, self._text, self._version = rows, "\n".join(rows), view.version
+            self._read_at = now if whole else self._read_at
 
     def find(self, words: str, view: ItemView) -> list[int]:
         """Indices of the items that hold all ``words``, popular ones first, then by index."""

@@ -6,7 +6,6 @@ item hidden here is not shown again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -50,7 +49,6 @@ class Items:
         self._clock = clock
         self._body_max = body_max
         self._search = ItemSearch()
-        self._searching = asyncio.Lock()
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -100,8 +98,7 @@ class Items:
         view = self._items.snapshot()
         allowed = _filter(view, query.get("category", ""), blocked_too)
         if query.get("q", "").strip():
-            async with self._searching:
-                await asyncio.to_thread(self._search.update, view, self._clock.now())
+            await self._search.update(view, self._clock.now())
             found = [idx for idx in self._search.find(query["q"][:256], view) if allowed(idx)]
             page, more = found[cursor : cursor + limit], cursor + limit if len(found) > cursor + limit else None
         else:

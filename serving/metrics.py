@@ -3,7 +3,7 @@
 Each replica keeps its numbers in a small memory-mapped file under ``DIR/run/metrics``; adding to one is a store into
 that memory (no lock, no call). The replica that is asked for ``/metrics`` reads everybody's files and adds them up. The
 numbers of a process that died stay in the sum (counters never fall); its gauges are left out. Hosts and followers
-report through the backend, as `Sample`.
+report through the backend (`serving.host_numbers`).
 
 File: 4,096 little-endian float64 values, the first being how many are in use, then the names, one a line, each already
 in the form Prometheus reads (``name{label="value"}``).
@@ -15,7 +15,7 @@ import mmap
 import os
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ctypes import Array, c_double
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from actors.histogram import BOUNDS_S
+
 CELLS = 4096
 NAMES_AT = CELLS * 8
 SIZE = NAMES_AT + (512 << 10)
-
-BOUNDS_S = (
-    *(0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5),
-    *(0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
-)
-"""Upper bounds of latency buckets, seconds. Dense around the latencies we promise (1 to 20 ms)."""
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = Mapping[str, str]
@@ -46,50 +42,43 @@ class Metric:
     merge: Literal["sum", "max", "min"] = "sum"
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One number from outside the files: a host's or a follower's."""
-
-    name: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
 METRICS: Mapping[str, Metric] = {
     "everfold_http_requests_total": Metric("counter", "Requests answered, by route and status"),
     "everfold_http_seconds": Metric("histogram", "Time to answer, by route"),
     "everfold_events_total": Metric("counter", "Events by what became of them: ok, duplicate, quarantined"),
     "everfold_quarantined_total": Metric("counter", "Events set aside, by reason"),
+    "everfold_partition_stopped": Metric("gauge", "1 for a partition that takes no writes", "max"),
     "everfold_writes_refused_total": Metric("counter", "Write requests answered 503, by error code"),
     "everfold_answers_total": Metric("counter", "Recommendations answered, by surface"),
     "everfold_answers_unlogged_total": Metric("counter", "Recommendations whose decision could not be logged"),
     "everfold_state_age_seconds": Metric("gauge", "Age of the state answers were made from, newest answer", "max"),
     "everfold_replicas": Metric("gauge", "Serving processes that are alive"),
     "everfold_host_up": Metric("gauge", "1 while the partition host answers", "min"),
-    "everfold_host_restarts_total": Metric("counter", "Times a partition host was started again"),
+    "everfold_host_restarts_total": Metric("counter", "Times a partition was opened anew, by partition"),
     "everfold_append_seconds": Metric("histogram", "Append of one group of records, durable"),
     "everfold_fsync_seconds": Metric("histogram", "fdatasync of the log"),
     "everfold_durable_lsn": Metric("gauge", "End of the durable log, by partition", "max"),
     "everfold_applied_lsn": Metric("gauge", "End of what the committed state holds, by partition", "max"),
     "everfold_durable_minus_applied": Metric("gauge", "Records durable but not yet in the state, by partition", "max"),
     "everfold_dedupe_hits_total": Metric("counter", "Events dropped as already known"),
+    "everfold_follower_up": Metric("gauge", "1 while a follower runs", "min"),
     "everfold_follower_lag_records": Metric("gauge", "Records a follower has not read yet", "max"),
     "everfold_follower_age_seconds": Metric("gauge", "Age of the oldest record a follower has not read", "max"),
     "everfold_spool_backlog_bytes": Metric("gauge", "Decision records not yet shipped"),
-    "everfold_lmdb_oldest_reader_seconds": Metric("gauge", "Age of the oldest LMDB read transaction", "max"),
+    "everfold_lmdb_oldest_reader_commits": Metric("gauge", "Commits since the oldest LMDB read began", "max"),
     "everfold_lmdb_map_used_bytes": Metric("gauge", "Bytes in use of the state's memory map"),
     "everfold_disk_free_bytes": Metric("gauge", "Free bytes where the log lies", "min"),
 }
 """Every metric there is. A name not in here cannot be used."""
 
 
-def series(name: str, labels: Iterable[tuple[str, str]] = ()) -> str:
+def series(name: str, **labels: str) -> str:
     """The name of one series as Prometheus reads it.
 
-    >>> series("everfold_events_total", [("outcome", 'o"k')])
+    >>> series("everfold_events_total", outcome='o"k')
     'everfold_events_total{outcome="o\\\\"k"}'
     """
-    pairs = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
+    pairs = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
     return f"{name}{{{pairs}}}" if pairs else name
 
 
@@ -159,7 +148,7 @@ class Numbers:
 
     def _cell(self, name: str, kinds: tuple[Kind, ...], labels: Labels, count: int = 1) -> int:
         assert METRICS[name].kind in kinds, f"{name} is a {METRICS[name].kind}"
-        known = series(name, labels.items())
+        known = series(name, **labels)
         at = self._known.get(known)
         if at is None:
             at = int(self._cells[0])
@@ -235,10 +224,6 @@ class Merged:
                 continue
             known = self._totals.get(name)
             self._totals[name] = list(values) if known is None else _merge(metric, known, values)
-
-    def add_samples(self, samples: Iterable[Sample]) -> None:
-        for sample in samples:
-            self.add({series(sample.name, sample.labels): [sample.value]})
 
     def text(self) -> str:
         """Everything in Prometheus' text format, in name order; histograms with p50 and p99 beside them."""

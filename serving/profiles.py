@@ -9,12 +9,13 @@ from typing import Final
 
 import msgspec
 
+from actors.history import Told
 from actors.item_view import ItemSource, ItemView
 from actors.profile import EMPTY
 from actors.view import view
 from events.clock import Clock, millis
 from events.ids import Key, Micros, anonymous_key, user_key
-from serving.backend import Past, Reader
+from serving.backend import Reader
 from serving.http import Reply, Request, json_reply
 from serving.items import AFTER
 from serving.moments import moment_text, parse_moment
@@ -66,7 +67,7 @@ class Profiles:
         return json_reply({**_name(key), "events": [event_json(fact) for fact in facts]})
 
 
-def event_json(fact: Past) -> dict[str, object]:
+def event_json(fact: Told) -> dict[str, object]:
     """A fact of the chain. ``event_id`` is the messageId the client sent."""
     record, meta = fact.record, fact.payload.meta
     body = msgspec.to_builtins(fact.payload.event)

@@ -59,10 +59,9 @@ class StoreSettings(Section):
 
     partitions: Annotated[int, Field(ge=1, le=1024)] = 2
     """Two on one machine: each partition is an fsync of its own. 64 and more for clusters."""
-    durability: Literal["durable", "os"] = "durable"
-    profiles_cached: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
-    """Profiles kept decoded in the host, least recently used dropped."""
-    free_bytes_min: Annotated[int, Field(ge=0)] = 256 << 20
+    profiles_cached_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
+    """Of profiles kept decoded in the host per partition, least recently used dropped: about 5,000 of 2 kB."""
+    free_bytes_min: Annotated[int, Field(ge=0)] = 64 << 20
     """Below this much free disk, writes are refused before anything is touched."""
     checkpoint_s: Annotated[int, Field(ge=5, le=86_400)] = 600
 
@@ -78,7 +77,8 @@ class RecommendSettings(Section):
 
     n_max: Annotated[int, Field(ge=1, le=1000)] = 100
     """Longest list that may be asked for."""
-    decisions_days: Annotated[int, Field(ge=1, le=400)] = 30
+    candidates_logged: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of decisions that keep all candidates with their scores; shown items are kept always."""
 
 
 class Settings(Section):

@@ -1,0 +1,108 @@
+"""What a serving process is made of, besides its way to the host: keys, settings, items, answers, numbers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.item_reader import LocalItems
+from actors.store import Store
+from events.clock import Clock
+from events.disk import LocalDisk
+from events.ids import PartitionId
+from events.vault import SLOTS, VaultReader
+from serving.answered import Answered
+from serving.app import Deps
+from serving.backend import Backend
+from serving.decisions import SPOOL_FOLDER, Decisions, open_decisions
+from serving.journal import Journal
+from serving.keys import Keys
+from serving.logs import Log
+from serving.metrics import Merged, Numbers, file_of
+from serving.recommend import Answerer, AnswerRules
+from serving.sealing import Sealer, Vaults
+from serving.settings import Settings
+from serving.spool import Spool
+
+NUMBERS = Path("run") / "metrics"
+"""Where all processes of a service publish their numbers, inside the data folder."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One serving process over a data folder that lies on this machine."""
+
+    store: Store
+    settings: Settings
+    keys: Keys
+    clock: Clock
+    items: LocalItems
+    journal: Journal
+    decisions: Decisions
+    numbers: Numbers
+    vaults: Vaults
+
+    @classmethod
+    def open(cls, store: Store, settings: Settings, clock: Clock) -> Replica:
+        """Open everything lazily: a replica starts before hosts and followers have made their files."""
+        spools = store.path / SPOOL_FOLDER
+        vaults = Vaults(lambda number: _vault(store, PartitionId(number)))
+        sealer = Sealer(store.secrets.decisions, vaults)
+        decisions = open_decisions(store.path, sealer)
+        journal = Journal(
+            Spool(spools),
+            sealer,
+            Answered(spools, decisions),
+            decisions,
+            store.secrets.decisions,
+            store.manifest.partitions,
+        )
+        return cls(
+            store=store,
+            settings=settings,
+            keys=Keys.open(store.path, create=True),
+            clock=clock,
+            items=LocalItems(store.path),
+            journal=journal,
+            decisions=decisions,
+            numbers=Numbers(file_of(store.path / NUMBERS, os.getpid())),
+            vaults=vaults,
+        )
+
+    def missing(self) -> str:
+        """How many replicas are missing, in words; empty when none is."""
+        alive, wanted = Merged.of(self.store.path / NUMBERS).replicas, self.settings.server.replicas
+        return "" if alive >= wanted else f"{alive} of {wanted} replicas are up"
+
+    def deps(self, backend: Backend, log: Log, *, demo: bool) -> Deps:
+        """What `serving.app.build_app` stands on."""
+        rules = AnswerRules(
+            default_consent=self.settings.consent.default,
+            surfaces=self.settings.all_surfaces(),
+            n_max=self.settings.recommend.n_max,
+            candidates_logged=self.settings.recommend.candidates_logged,
+        )
+        return Deps(
+            settings=self.settings,
+            keys=self.keys,
+            event_id_secret=self.store.secrets.event_id,
+            backend=backend,
+            items=self.items,
+            answerer=Answerer(self.items, self.journal, self.clock, rules),
+            decisions=self.decisions,
+            clock=self.clock,
+            log=log,
+            numbers=self.numbers,
+            numbers_folder=self.store.path / NUMBERS,
+            demo=demo,
+        )
+
+    def close(self) -> None:
+        self.journal.close()
+        self.items.close()
+        self.vaults.close()
+
+
+def _vault(store: Store, number: PartitionId) -> VaultReader:
+    return VaultReader(LocalDisk(store.folder(number)).open(SLOTS, "read"), store.secrets.vault_wrap)
