@@ -45,10 +45,24 @@ FOLDER: Final = Path("followers") / "items"
 """Where the item follower keeps its state, inside the data folder."""
 
 
+class _Paths:
+    """Category paths at one length of the table; it only grows."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = paths
+        self.numbers = {path: number for number, path in enumerate(paths)}
+        self.lineage = np.full((len(paths), LEVELS), -1, np.int32)
+        for number, path in enumerate(paths):
+            above = self.numbers.get(path.rpartition(" > ")[0], -1)
+            self.lineage[number, 0] = number
+            if above >= 0:
+                self.lineage[number, 1:] = self.lineage[above, :-1]
+
+
 class _Arrays:
     """The catalogue as arrays at one change number."""
 
-    def __init__(self, seq: int, shown: npt.NDArray[np.void], paths: Sequence[str]) -> None:
+    def __init__(self, seq: int, shown: npt.NDArray[np.void], paths: _Paths) -> None:
         self.seq = seq
         self.shown = shown
         self.blocked: npt.NDArray[np.bool_] = np.ascontiguousarray(shown["blocked"])
@@ -57,10 +71,9 @@ class _Arrays:
         for array in (self.blocked, self.group, self.category):
             array.flags.writeable = False
         self.paths = paths
-        self.categories = {path: number for number, path in enumerate(paths)}
 
 
-_NO_ARRAYS: Final = _Arrays(0, np.zeros(0, SHOWN_ROW), ())
+_NO_ARRAYS: Final = _Arrays(0, np.zeros(0, SHOWN_ROW), _Paths(()))
 
 
 class StoredView:
@@ -69,7 +82,7 @@ class StoredView:
     def __init__(self, store: StateReader, state: ItemsState, names: _Names, arrays: _Arrays) -> None:
         self._store = store
         self._names = names
-        self._arrays = arrays
+        self._paths = arrays.paths
         self.size = len(arrays.shown)
         self.version = f"{state.catalogue_seq}.{state.commits}"
         self.numbering = str(state.generation)
@@ -90,17 +103,15 @@ class StoredView:
         return entry(row)
 
     def category_id(self, path: str) -> int:
-        number = self._arrays.categories.get(path)
-        return self._arrays.categories.get(category_path(path), -1) if number is None else number
+        number = self._paths.numbers.get(path)
+        return self._paths.numbers.get(category_path(path), -1) if number is None else number
 
     def category_path(self, category: int) -> str:
-        return self._arrays.paths[category] if 0 <= category < len(self._arrays.paths) else ""
+        return self._paths.paths[category] if 0 <= category < len(self._paths.paths) else ""
 
     def within(self, category: int) -> npt.NDArray[np.bool_]:
-        top = self.category_path(category)
-        below = f"{top} > "
-        inside = [bool(top) and (path == top or path.startswith(below)) for path in self._arrays.paths]
-        return np.array(inside, np.bool_)
+        inside: npt.NDArray[np.bool_] = (self._paths.lineage == category).any(axis=1) & (category >= 0)
+        return inside
 
     def popular(self, category: int | None, limit: int) -> Row:
         row = self._store.get(POPULAR, key(ALL if category is None else category)) if category != -1 else None
@@ -125,14 +136,11 @@ class StoredView:
 
     def _backoff(self, idx: int) -> Row:
         """What goes with the item's type, or else with the categories above it."""
-        path = self.category_path(int(self.category[idx])) if 0 <= idx < self.size else ""
-        for _ in range(LEVELS):
-            if not path:
-                return NOTHING
-            row = self._store.get(BACKOFF, key(self._arrays.categories[path]))
+        leaf = int(self.category[idx]) if 0 <= idx < self.size else -1
+        for number in self._paths.lineage[leaf].tolist() if leaf >= 0 else ():
+            row = self._store.get(BACKOFF, key(number)) if number >= 0 else None
             if row:
                 return unpack(row)
-            path = path.rpartition(" > ")[0]
         return NOTHING
 
 
@@ -193,7 +201,7 @@ class StoredItems:
         if changed is None:
             self._names.load(self._store)
             self._names.extend(self._store, state.size)
-            return _Arrays(state.catalogue_seq, load_shown(self._store)[: state.size], self._paths(()))
+            return _Arrays(state.catalogue_seq, load_shown(self._store)[: state.size], self._paths(_NO_ARRAYS.paths))
         self._names.extend(self._store, state.size)
         shown = np.empty(state.size, SHOWN_ROW)
         shown[: len(self._arrays.shown)] = self._arrays.shown
@@ -211,9 +219,9 @@ class StoredItems:
         found = [np.frombuffer(row, INDEX) for row in rows if row is not None]
         return found if len(found) == len(rows) else None
 
-    def _paths(self, known: Sequence[str]) -> tuple[str, ...]:
-        fresh = [path.decode() for _, path in self._store.scan(CATEGORIES, key(len(known)))]
-        return (*known, *fresh) if fresh else tuple(known)
+    def _paths(self, known: _Paths) -> _Paths:
+        fresh = [path.decode() for _, path in self._store.scan(CATEGORIES, key(len(known.paths)))]
+        return _Paths((*known.paths, *fresh)) if fresh else known
 
 
 class LocalItems(StoredItems):

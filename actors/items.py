@@ -1,7 +1,9 @@
 """The item follower's projection: one pass over all facts keeps everything that is known about items.
 
 What teaches what: the catalogue learns from item facts; popularity from what people did with items; co-visitation from
-the items of one event and from consecutive events of one subject. Test traffic and bots teach nothing. An event of a
+the items of one event and from consecutive events of one subject; an event weighs in popularity what its signal weighs
+in interests, and what takes back (uncart, refund, a bad rating) teaches nothing here. Test traffic and bots teach
+nothing. An event of a
 person who refuses personalization (as decided in that event, before, or by the store's default when nothing was
 decided) still counts for popularity, and its basket for co-visitation, as one anonymous event more; it is never put in
 sequence with other events of that person, and what was kept of the sequence is dropped.
@@ -23,15 +25,16 @@ from actors.content import Content
 from actors.covisitation import Basket, Covisitation, sampled
 from actors.follower import Fact, Folded
 from actors.neighbours import Neighbours
-from actors.popularity import HALF_LIFE_MS, WEIGHT, Popularity
+from actors.popularity import HALF_LIFE_MS, Popularity
+from actors.profile import PERSONALIZATION
 from actors.recency import weights
+from actors.signals import SIGNALS
 from actors.state import Change, StateReader
 from actors.steps import Steps, Transition
 from events.types import Consented, Interaction, ItemDeleted, ItemUpserted, SubjectErased
 
 META: Final = "items"
 STATE_KEY: Final = b"state"
-PURPOSE: Final = "personalization"
 
 CONTENT_SLICE: Final = 64
 CATEGORY_SLICE: Final = 16
@@ -124,14 +127,14 @@ class ItemProjection:
     def _person(self, fact: Fact, lessons: _Lessons) -> None:
         """One fact of a person: their choice about personalization, and what they did."""
         meta, event, subject = fact.payload.meta, fact.payload.event, fact.record.subject
-        decided = meta.consent.get(PURPOSE)
+        decided = meta.consent.get(PERSONALIZATION)
         if isinstance(event, Consented):
-            decided = event.purposes.get(PURPOSE, decided)
+            decided = event.purposes.get(PERSONALIZATION, decided)
         if decided is not None:
-            self._steps.decide(subject, decided)
+            self._steps.decide(subject, fact.record.event_time, decided)
         if not isinstance(event, Interaction) or meta.test or meta.bot:
             return
-        strength = WEIGHT.get(event.signal, 0.0)
+        strength = SIGNALS[event.signal].weight
         if strength <= 0 or event.weight <= 0:
             return
         observed = {self.catalogue.observe(line) for line in event.lines}

@@ -62,6 +62,9 @@ class Neighbours:
         self.categories_waiting = Backlog(store, "categories")
         self._refreshed: Column[np.float64] = Column(np.float64, 0.0)
         self._spread: Column[np.float64] = Column(np.float64, 0.0)
+        self._grow()
+        everything = np.arange(len(catalogue.categories))
+        self._refreshed.values[:] = self._spread.values[:] = self._mass(everything)
 
     def touched(self, pairs: Pairs) -> None:
         """Note the rows that a batch of item pairs made out of date."""
@@ -71,8 +74,7 @@ class Neighbours:
         leaf = leaf[leaf >= 0]
         known = np.union1d(leaf, self._catalogue.categories.parent[leaf]).astype(np.int64)
         known = known[known >= 0]
-        self._refreshed.grow(len(self._catalogue.categories))
-        self._spread.grow(len(self._catalogue.categories))
+        self._grow()
         mass = self._mass(known)
         self.categories_waiting.add(known[mass > REFRESH_GROWTH * self._refreshed.values[known]].tolist())
 
@@ -96,8 +98,7 @@ class Neighbours:
     def categories(self, numbers: Ints, clock: int) -> list[Change]:
         """The back-off rows of ``numbers``."""
         unit = weight(clock, HALF_LIFE_MS)
-        self._refreshed.grow(len(self._catalogue.categories))
-        self._spread.grow(len(self._catalogue.categories))
+        self._grow()
         out: list[Change] = []
         for number in numbers.tolist():
             mass = float(self._mass(np.array([number]))[0])
@@ -108,6 +109,10 @@ class Neighbours:
                 self.items_waiting.add(members[self._counts.items.out[members] > 0].tolist())
             out.append((BACKOFF, key(number), self._backoff(number, unit)))
         return out
+
+    def _grow(self) -> None:
+        self._refreshed.grow(len(self._catalogue.categories))
+        self._spread.grow(len(self._catalogue.categories))
 
     def _mass(self, categories: Ints) -> Floats:
         return np.asarray(self._counts.types.out[categories] + self._counts.categories.out[categories])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.catalogue import keys
-from actors.ranked import Floats, Ints, distinct
+from actors.ranked import Floats, Ints, distinct, firsts
 from actors.state import Change, StateReader
 
 PAIR: Final = np.dtype([("right", "<i4"), ("sum", "<f8")])
@@ -60,7 +60,7 @@ def summed(left: Ints, right: Ints, weight: Floats) -> Pairs:
     keys = pair_keys(left, right)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
-    first = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
+    first = np.flatnonzero(firsts(keys))
     return Pairs(keys[first], np.add.reduceat(weight[order], first))
 
 
@@ -87,8 +87,8 @@ def lookup(pairs: Pairs, keys: Ints) -> Floats:
 def pruned(pairs: Pairs, kept: int) -> Pairs:
     """Every row that has grown above `PRUNE_ABOVE` · kept cut to its ``kept`` heaviest partners, ties to the lower."""
     left = pairs.left
-    starts = np.flatnonzero(np.diff(left, prepend=-1))
-    lengths = np.diff(starts, append=len(left))
+    starts = np.flatnonzero(firsts(left))
+    lengths = np.append(starts[1:], len(left)) - starts
     stays = np.ones(len(left), np.bool_)
     for at in np.flatnonzero(lengths > PRUNE_ABOVE * kept).tolist():
         row = slice(int(starts[at]), int(starts[at] + lengths[at]))

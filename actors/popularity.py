@@ -12,7 +12,6 @@ one that might enter, gained weight; the lists are always exactly what a full so
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -22,7 +21,6 @@ from actors.column import Column
 from actors.ranked import Floats, Indices, Ints, best, distinct
 from actors.recency import MONTH_MS
 from actors.state import Change, StateReader
-from events.types import Signal
 
 COUNTS: Final = "popularity"
 """idx → (organic, recommended), decayed sums."""
@@ -36,18 +34,6 @@ HALF_LIFE_MS: Final = MONTH_MS
 """Long enough to outlast a weekly rhythm, short enough to follow a season."""
 FEEDBACK: Final = 0.25
 """A store whose every page is a recommendation would have no popularity at all with 0."""
-WEIGHT: Final[Mapping[Signal, float]] = {
-    "view": 1.0,
-    "click": 1.5,
-    "share": 2.0,
-    "wish": 3.0,
-    "cart": 3.0,
-    "watch": 3.0,
-    "rate": 3.0,
-    "purchase": 5.0,
-}
-"""What an event adds at its time; signals not named add nothing. The steps from seeing to paying, as in interests."""
-
 _ROW = struct.Struct("<dd")
 
 

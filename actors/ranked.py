@@ -42,16 +42,25 @@ NOTHING: Final[Row] = unpack(b"")
 Integer = TypeVar("Integer", bound=np.signedinteger)
 
 
+def firsts(ordered: npt.NDArray[Integer]) -> npt.NDArray[np.bool_]:
+    """Whether each element of a sorted array is the first of its value.
+
+    >>> firsts(np.array([3, 3, 5])).tolist()
+    [True, False, True]
+    """
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return first
+
+
 def distinct(numbers: npt.NDArray[Integer]) -> npt.NDArray[Integer]:
     """``numbers`` ascending, each once (np.unique without its 30 us).
 
     >>> distinct(np.array([3, 1, 3])).tolist()
     [1, 3]
     """
-    if not len(numbers):
-        return numbers
     ordered: npt.NDArray[Integer] = np.sort(numbers)
-    return ordered[np.diff(ordered, prepend=ordered[0] - 1) > 0]
+    return ordered[firsts(ordered)]
 
 
 def best(indices: npt.NDArray[np.integer], scores: npt.NDArray[np.floating], limit: int) -> Ints:

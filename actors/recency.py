@@ -33,6 +33,6 @@ def weight(at: int, half_life: int) -> float:
 
 def weights(at: Ints, half_life: int) -> Floats:
     """`weight` of many. Times beyond the range above count as its end."""
-    exponent = np.clip((at - LANDMARK_MS) / half_life, -EXPONENT_MAX, EXPONENT_MAX)
+    exponent = np.clip((at.astype(np.float64) - LANDMARK_MS) / half_life, -EXPONENT_MAX, EXPONENT_MAX)
     whole = np.floor(exponent)
     return np.ldexp(np.exp2(exponent - whole), whole.astype(np.int32))

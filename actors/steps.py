@@ -46,6 +46,7 @@ class Trail(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     granted: bool | None = None
     """Personalization as last decided explicitly; None: never. Where it is refused no step is kept or paired."""
+    decided_at: int = 0
     steps: tuple[Step, ...] = ()
 
 
@@ -61,11 +62,11 @@ class Steps:
         self._store = store
         self._changed: dict[bytes, Trail | None] = {}
 
-    def decide(self, subject: bytes, granted: bool) -> None:
-        """An explicit choice about personalization. A refusal forgets the trail."""
+    def decide(self, subject: bytes, at: int, granted: bool) -> None:
+        """An explicit choice about personalization at ``at`` (ms); the newest counts. A refusal forgets the trail."""
         trail = self._trail(subject)
-        if trail.granted is not granted:
-            self._changed[subject] = Trail(granted, trail.steps if granted else ())
+        if at >= trail.decided_at and trail.granted is not granted:
+            self._changed[subject] = Trail(granted, at, trail.steps if granted else ())
 
     def allowed(self, subject: bytes, default: bool) -> bool:
         """Whether this subject's events may be put in sequence; ``default`` holds where nothing was decided."""
@@ -107,7 +108,7 @@ class Steps:
         return out
 
     def _keep(self, subject: bytes, trail: Trail, steps: tuple[Step, ...]) -> None:
-        self._changed[subject] = Trail(trail.granted, steps[-LAGS:])
+        self._changed[subject] = Trail(trail.granted, trail.decided_at, steps[-LAGS:])
 
     def _trail(self, subject: bytes) -> Trail:
         if subject in self._changed:
