@@ -7,7 +7,7 @@ bytes: exactly what was compared when the list was made, so the slate can be com
 
 from __future__ import annotations
 
-from base64 import b32decode, b32encode
+from base64 import b32decode
 from binascii import Error as Base32Error
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -26,6 +26,9 @@ PERSONAL: frozenset[Consent] = frozenset({"granted", "default"})
 
 _ID_BYTES = 16
 _ID_CHARS = 27
+_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+"""`base64.b32encode` runs in Python and takes 8 us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Place:
 
     >>> place = Place(b"spol", 4096, b"random")
     >>> place.text, Place.parse(place.text) == place
-    ('reonw64aaaaaaaeaaojqw4zdpnu', True)
+    ('ronyg63aaaaaaaeaaojqw4zdpnu', True)
     """
 
     spool: bytes
@@ -50,8 +53,9 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The ``recommendation_id`` clients see."""
-        return "r" + b32encode(self.id).decode().rstrip("=").lower()
+        """The ``recommendation_id`` clients see: ``r`` and base 32, two digits at a time."""
+        number = int.from_bytes(self.id, "big") << 2
+        return "r" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
     @classmethod
     def of(cls, raw: bytes) -> Place:

@@ -16,7 +16,7 @@ from serving.journal import Stored
 from serving.moments import moment_text
 from serving.reasons import reason
 from serving.slate import Slate
-from training.blend import Blended, features, sources
+from training.blend import Blended, features
 from training.recommender import Query
 from training.surface import Surface
 
@@ -46,24 +46,24 @@ def model_version(surfaces: Mapping[str, Surface], names: Iterable[str]) -> str:
 
 
 def shown_items(blended: Blended, slate: Slate, names: Sequence[str], query: Query) -> tuple[Shown, ...]:
-    """The slate's items with sources and reason."""
-    ids, candidates = query.items.ids, blended.candidates
+    """The slate's items with sources and reason. The sources are the recommenders that speak for an item, the one that
+    contributed most first, ties in the order of ``names``; the first gives the reason."""
+    ids, candidates, columns = query.items.ids, blended.candidates, list(slate.columns)
+    table = zip(
+        candidates.idx[columns].tolist(),
+        blended.score[columns].tolist(),
+        slate.propensities,
+        candidates.raw[:, columns].T.tolist(),
+        (blended.log_z[:, columns].T * blended.weights).tolist(),
+        candidates.because[:, columns].T.tolist(),
+        strict=True,
+    )
     shown = []
-    for column, propensity in zip(slate.columns, slate.propensities, strict=True):
-        speaking = sources(blended, column)
-        why = ""
-        if speaking:
-            loudest = speaking[0]
-            why = reason(names[loudest], int(candidates.because[loudest, column]), query)
-        shown.append(
-            Shown(
-                item=ids[int(candidates.idx[column])],
-                score=round(float(blended.score[column]), SCORE_DIGITS),
-                propensity=propensity,
-                sources=tuple([names[row] for row in speaking]),
-                reason=why,
-            )
-        )
+    for idx, score, propensity, raw, share, because in table:
+        speaking = sorted([row for row, evidence in enumerate(raw) if evidence > 0], key=lambda row: -share[row])
+        why = reason(names[speaking[0]], because[speaking[0]], query) if speaking else ""
+        sources = tuple([names[row] for row in speaking])
+        shown.append(Shown(ids[idx], round(score, SCORE_DIGITS), propensity, sources, why))
     return tuple(shown)
 
 
@@ -93,7 +93,7 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
         context=request.context,
         recommenders=made.names,
         weights=blended.weights,
-        candidates=tuple([ids[idx] for idx in blended.candidates.idx.tolist()]) if whole else (),
+        candidates=tuple(map(ids.__getitem__, blended.candidates.idx.tolist())) if whole else (),
         scores=scores.tobytes() if whole else b"",
         features=features(blended, columns).tobytes(),
         gains=scores[columns].tobytes(),

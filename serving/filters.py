@@ -1,5 +1,5 @@
-"""Filters: which candidates may be shown at all. They act before anything is scored or drawn, so that the probability
-of what is shown is the one that is logged."""
+"""Filters: which items may be shown at all. They act before anything is scored or drawn, so that the probability of
+what is shown is the one that is logged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from training.recommender import Indices, Query
 _HOUR_MS = 3_600_000
 
 
-def eligible(candidates: Candidates, query: Query, request: RecommendRequest) -> Mask:
-    """Those that are not hidden, out of stock, excluded or anchors of the request, lie in the category asked for, and
-    respect the surface's rule about repeats."""
-    items, idx = query.items, candidates.idx
+def eligible(idx: Indices, query: Query, request: RecommendRequest) -> Mask:
+    """Those items that are not hidden, out of stock, excluded or anchors of the request, lie in the category asked for,
+    and respect the surface's rule about repeats."""
+    items = query.items
     mask = ~items.blocked[idx]
     if query.category is not None:
         mask &= in_category(items, idx, query.category)

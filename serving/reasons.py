@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from actors.item_view import ItemView
 from training.history import Purchases
 from training.recommender import Query
@@ -50,9 +48,8 @@ def _neighbour(anchor: int, query: Query) -> str:
 
 
 def _rhythm(bought: Purchases, idx: int) -> str:
-    row = int(np.searchsorted(bought.idx, idx))
-    gap = float(bought.gap[row])
-    if gap == 0:
+    gap = bought.gap_of.get(idx)
+    if gap is None:
         return "You bought this before"
     days = max(1, round(gap / _DAY_MS))
     return f"You buy this about every {days} days" if days > 1 else "You buy this about every day"

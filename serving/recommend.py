@@ -29,7 +29,7 @@ from serving.filters import among, eligible
 from serving.journal import Journal
 from serving.slate import fill
 from training.anchors import choose_anchors
-from training.blend import blend, merge
+from training.blend import blend, merge, pool
 from training.history import NO_HISTORY, HistoryCache
 from training.inventory import INVENTORY
 from training.recommender import Query, Recommender
@@ -94,13 +94,12 @@ class Answerer:
         request = asked.request
         query = self._query(asked, items)
         names = tuple(name for name in self._rules.recommenders if asked.surface.weights.get(name, 0.0) > 0)
-        evidence = [self._rules.recommenders[name].recommend(query) for name in names]
-        candidates = merge(evidence, items.size)
+        evidence = pool([self._rules.recommenders[name].recommend(query) for name in names])
         if isinstance(request, RankRequest):
-            candidates = among(candidates, request.candidates, items)
+            candidates = among(merge(evidence, items.size), request.candidates, items)
             labels = np.full(len(candidates.idx), -1, np.int32)
         else:
-            candidates = candidates.keep(eligible(candidates, query, request))
+            candidates = merge(evidence.keep(eligible(evidence.idx, query, request)), items.size)
             labels = items.group[candidates.idx]
         blended = blend(candidates, [asked.surface.weights[name] for name in names])
         slate = fill(blended.score, candidates.idx, labels, request.n)

@@ -1,7 +1,7 @@
 """The blend: evidence of all recommenders, merged once and scored once.
 
+    pool     what each recommender said, in one; filters take their share here
     merge    evidence → one row per recommender over the union of candidates
-    keep     the candidates that pass the filters
     blend    normalise each row within the request, weigh, add
     features what the blend saw of the shown items, for the decision record
 
@@ -24,8 +24,8 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 FEATURES = ("z", "log_z", "reciprocal_rank", "abstained")
 """Per recommender and candidate, in this order: z = (score - mean) / deviation over the request's candidates;
-log1p(max(z, 0)); 1 / (1 + rank) with rank 0 the best, ties by lower item index; and 1 where the recommender has nothing
-to say of the item, the others then being 0. A learned blend weighs all of them; the fixed one weighs ``log_z``."""
+log1p(max(z, 0)); 1 / (1 + rank) with rank the number of candidates that score higher; and 1 where the recommender has
+nothing to say of the item, the others then being 0. A learned blend weighs all of them, the fixed one ``log_z``."""
 
 BELOW_MEAN = 0.1
 """Slope of the blend for scores below a recommender's mean. Small against the 1 just above it, but not 0: items there
@@ -36,6 +36,21 @@ FLAT = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything all recommenders said, entry by entry; ``row`` numbers the recommender."""
+
+    idx: Indices
+    score: Scores
+    because: Indices
+    row: Indices
+    rows: int
+
+    def keep(self, mask: Mask) -> Evidence:
+        """Those entries where ``mask`` holds."""
+        return Evidence(self.idx[mask], self.score[mask], self.because[mask], self.row[mask], self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """Items under consideration. ``raw[r, c]`` is the summed evidence of recommender r for candidate c, 0 for none;
     ``because[r, c]`` its cause (see `Scored`)."""
@@ -43,10 +58,6 @@ class Candidates:
     idx: Indices
     raw: Matrix
     because: npt.NDArray[np.int32]
-
-    def keep(self, mask: Mask) -> Candidates:
-        """Those candidates where ``mask`` holds."""
-        return Candidates(self.idx[mask], self.raw[:, mask], self.because[:, mask])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +72,36 @@ class Blended:
     score: Scores
 
 
-def merge(evidence: Sequence[Scored], catalogue_size: int) -> Candidates:
+def pool(said: Sequence[Scored]) -> Evidence:
+    """What each recommender said, in one."""
+    return Evidence(
+        np.concatenate([scored.idx for scored in said]),
+        np.concatenate([scored.score for scored in said]),
+        np.concatenate([scored.because for scored in said]),
+        np.repeat(np.arange(len(said), dtype=np.int32), [len(scored.idx) for scored in said]),
+        len(said),
+    )
+
+
+def merge(evidence: Evidence, catalogue_size: int) -> Candidates:
     """One column per distinct item, one row per recommender; scores of one item add up.
 
     A scratch array over the catalogue replaces sorting: writing each entry's number at its item leaves one
     representative per item (5 us against 25 us for `np.unique` on 1,000 entries).
     """
-    idx = np.concatenate([scored.idx for scored in evidence])
-    total = len(idx)
-    if not total:
-        return Candidates(idx, np.empty((len(evidence), 0)), np.empty((len(evidence), 0), np.int32))
+    idx, rows = evidence.idx, evidence.rows
     representative = np.empty(catalogue_size, np.int32)
-    numbers = np.arange(total, dtype=np.int32)
+    numbers = np.arange(len(idx), dtype=np.int32)
     representative[idx] = numbers
     chosen = representative[idx]
     first = chosen == numbers
-    columns = int(np.count_nonzero(first))
-    column = (np.cumsum(first, dtype=np.int64) - 1)[chosen]
-    column += np.repeat(np.arange(0, len(evidence) * columns, columns), [len(scored.idx) for scored in evidence])
-    cells = len(evidence) * columns
-    raw = np.bincount(column, np.concatenate([scored.score for scored in evidence]), cells).astype(np.float64)
-    because = np.full(cells, -1, np.int32)
-    because[column] = np.concatenate([scored.because for scored in evidence])
-    return Candidates(idx[first], raw.reshape(len(evidence), columns), because.reshape(len(evidence), columns))
+    distinct = idx[first]
+    columns = len(distinct)
+    cell = (np.cumsum(first) - 1)[chosen] + evidence.row * columns
+    raw = np.bincount(cell, evidence.score, rows * columns).astype(np.float64, copy=False)
+    because = np.full(rows * columns, -1, np.int32)
+    because[cell] = evidence.because
+    return Candidates(distinct, raw.reshape(rows, columns), because.reshape(rows, columns))
 
 
 def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
@@ -116,24 +134,16 @@ def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
 def features(blended: Blended, columns: Sequence[int]) -> Scores:
     """`FEATURES` of the candidates at ``columns``: float32, shape (columns, recommenders · 4), recommender by
     recommender."""
-    chosen = np.asarray(columns, np.intp)
     raw = blended.candidates.raw
-    idx = blended.candidates.idx
-    own = raw[:, chosen]
-    ahead = (raw[:, None, :] > own[:, :, None]) | (
-        (raw[:, None, :] == own[:, :, None]) & (idx[None, None, :] < idx[chosen][None, :, None])
-    )
+    own = raw[:, columns]
+    ordered = np.sort(raw, axis=1)
+    best_at = raw.shape[1]
+    ahead = [best_at - np.searchsorted(line, scores, side="right") for line, scores in zip(ordered, own, strict=True)]
     silent = own == 0
-    out = np.zeros((len(chosen), raw.shape[0], len(FEATURES)), np.float32)
-    out[:, :, 0] = np.where(silent, 0.0, blended.z[:, chosen]).T
-    out[:, :, 1] = np.where(silent, 0.0, blended.log_z[:, chosen]).T
-    out[:, :, 2] = np.where(silent, 0.0, 1.0 / (1.0 + ahead.sum(axis=2))).T
-    out[:, :, 3] = silent.T
-    return out.reshape(len(chosen), raw.shape[0] * len(FEATURES))
-
-
-def sources(blended: Blended, column: int) -> list[int]:
-    """The rows that speak for a candidate, the one that contributed most first; ties in their order."""
-    raw = blended.candidates.raw[:, column].tolist()
-    shares = [weight * log_z for weight, log_z in zip(blended.weights, blended.log_z[:, column].tolist(), strict=True)]
-    return sorted((row for row in range(len(raw)) if raw[row] > 0), key=lambda row: -shares[row])
+    out = np.empty((len(columns), raw.shape[0], len(FEATURES)), np.float32)
+    out[:, :, 0] = blended.z[:, columns].T
+    out[:, :, 1] = blended.log_z[:, columns].T
+    out[:, :, 2] = 1.0 / (1.0 + np.array(ahead).T)
+    out[:, :, 3] = 0.0
+    out[silent.T] = (0.0, 0.0, 0.0, 1.0)
+    return out.reshape(len(columns), raw.shape[0] * len(FEATURES))

@@ -9,7 +9,7 @@ from training.neighbours import spread
 from training.recommender import Query, Scored
 
 ANCHORS_MAX = 4
-ROW_MAX = 20
+ROW_MAX = 16
 
 
 class Content:

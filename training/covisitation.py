@@ -9,9 +9,9 @@ from __future__ import annotations
 from training.neighbours import spread
 from training.recommender import Query, Scored
 
-ANCHORS_MAX = 10
-ROW_MAX = 32
-"""Neighbours taken per anchor: a row holds 64, but the tail of ten rows adds candidates that never reach a list."""
+ANCHORS_MAX = 8
+ROW_MAX = 24
+"""Neighbours taken per anchor: a row holds 64, but the tail of eight rows adds candidates that never reach a list."""
 
 
 class Covisitation:

@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from actors.decay import HALF_LIVES_MS, DecayTable, landmark
 from actors.item_view import ItemView
-from actors.profile import Profile, Purchase, Recent
+from actors.profile import Profile, Recent
 from actors.signals import SIGNALS
 from events.ids import Key, Millis
 
@@ -32,13 +32,13 @@ gain found on ML-1M (half-lives of 2 to 10 events; EASE .0535 to .1273 NDCG@10).
 VISIT_MS = 2 * 3_600_000
 """How long a visit lasts, for how fast the past gives way to the present: after this time a recent item counts half."""
 
-INTERESTS_MAX = 4
+INTERESTS_MAX = 3
 """Categories of interest that popularity looks into."""
 
-INTERESTS_PER_TABLE = 12
-"""Categories considered per half-life."""
+INTERESTS_PER_TABLE = 24
+"""Interests considered per half-life, brands and attributes among them."""
 
-FAVOURITES_MAX = 8
+FAVOURITES_MAX = 6
 """Purchases that stand for lasting taste in item-kNN."""
 
 REGULAR_GAPS_MIN = 2
@@ -52,6 +52,8 @@ HISTORIES_KEPT = 4_096
 
 LOG2_MAX: Final = 64.0
 _RATE: Final = {half_life: 1.0 / ms for half_life, ms in HALF_LIVES_MS.items()}
+_HALVINGS: Final = landmark(1, "hour") // HALF_LIVES_MS["hour"]
+"""Half-lives between two landmarks, whatever the half-life."""
 _CATEGORY: Final = "category:"
 _EMPTY_F: Final = np.empty(0, np.float64)
 _EMPTY_I: Final = np.empty(0, np.int32)
@@ -76,6 +78,9 @@ class Purchases:
     """Mean interval between purchases, ms, for items bought in a rhythm; 0 for others."""
     regularity: Floats
     """1 - coefficient of variation of the intervals, 0 for items without a rhythm."""
+
+    gap_of: Mapping[int, float]
+    """Item index → ``gap`` of those bought in a rhythm, for naming it."""
 
     def counts(self, now: Millis) -> Floats:
         """Purchases of each item decayed with a half-life of 90 days, at ``now``."""
@@ -128,7 +133,7 @@ class History:
         return _decayed(self.recent_log2 - age * self.recent_rate) / (1.0 + age / VISIT_MS)
 
 
-NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F)
+NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F, {})
 NO_INTERESTS: Final = Interests((), _EMPTY_F, _EMPTY_F)
 NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), NO_INTERESTS)
 """Of a newcomer, and of everyone who has not consented to personalization."""
@@ -165,34 +170,42 @@ def _moment_strengths(recent: list[Recent]) -> Floats:
 
 
 def _purchases(profile: Profile, items: ItemView) -> Purchases:
-    known = sorted(
-        (idx, purchase)
-        for purchase in profile.purchases.values()
-        if purchase.s > 0 and purchase.count > 0 and purchase.times and (idx := items.index(purchase.item)) >= 0
-    )
+    index = items.index
+    numbered = [(index(purchase.item), purchase) for purchase in profile.purchases.values()]
+    known = [(idx, p) for idx, p in numbered if idx >= 0 and p.s > 0 and p.count > 0 and p.times]
     if not known:
         return NO_PURCHASES
-    sums = np.array([purchase.s for _, purchase in known], np.float64)
-    landmarks = np.array([landmark(purchase.k, "quarter") * _RATE["quarter"] for _, purchase in known], np.float64)
-    rhythms = [_rhythm(purchase) for _, purchase in known]
+    idx = np.array([number for number, _ in known], np.int32)
+    purchases = [purchase for _, purchase in known]
+    order = np.argsort(idx)
+    log2_sum = np.log2([purchase.s for purchase in purchases])
+    log2_sum += np.array([purchase.k for purchase in purchases], np.float64) * _HALVINGS
+    gap, regularity = _rhythms([purchase.times for purchase in purchases])
     return Purchases(
-        idx=np.array([idx for idx, _ in known], np.int32),
-        log2_sum=np.log2(sums) + landmarks,
-        last=np.array([purchase.times[-1] for _, purchase in known], np.float64),
-        gap=np.array([gap for gap, _ in rhythms], np.float64),
-        regularity=np.array([regularity for _, regularity in rhythms], np.float64),
+        idx=idx[order],
+        log2_sum=log2_sum[order],
+        last=np.array([purchase.times[-1] for purchase in purchases], np.float64)[order],
+        gap=gap[order],
+        regularity=regularity[order],
+        gap_of=dict(zip(idx[gap > 0].tolist(), gap[gap > 0].tolist(), strict=True)),
     )
 
 
-def _rhythm(purchase: Purchase) -> tuple[float, float]:
-    """(mean gap in ms, regularity) of the latest purchases; zeros where there is no rhythm."""
-    times = purchase.times
-    gaps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
-    if len(gaps) < REGULAR_GAPS_MIN:
-        return 0.0, 0.0
-    mean = sum(gaps) / len(gaps)
-    variation = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / mean
-    return (mean, 1.0 - variation) if variation <= REGULAR_VARIATION_MAX else (0.0, 0.0)
+def _rhythms(times: list[tuple[int, ...]]) -> tuple[Floats, Floats]:
+    """Of each item's purchase times (distinct, ascending): mean gap in ms and regularity, zeros without a rhythm."""
+    count = np.array([len(each) for each in times])
+    flat = np.array(list(chain.from_iterable(times)), np.float64)
+    stop = np.cumsum(count)
+    start = stop - count
+    step = np.append(np.diff(flat), 0.0)
+    step[stop - 1] = 0.0
+    gaps = np.maximum(count - 1, 1)
+    mean = (flat[stop - 1] - flat[start]) / gaps
+    unit = np.where(mean > 0, mean, 1.0)
+    squares = np.add.reduceat((step / np.repeat(unit, count)) ** 2, start)
+    variation = np.sqrt(np.maximum(squares / gaps - 1.0, 0.0))
+    regular = (count > REGULAR_GAPS_MIN) & (variation <= REGULAR_VARIATION_MAX)
+    return np.where(regular, mean, 0.0), np.where(regular, 1.0 - variation, 0.0)
 
 
 def _favourites(purchases: Purchases) -> tuple[tuple[int, float], ...]:
@@ -204,14 +217,10 @@ def _favourites(purchases: Purchases) -> tuple[tuple[int, float], ...]:
 
 
 def _interests(profile: Profile, items: ItemView) -> Interests:
-    liked = [
-        (sums, table, path)
-        for table in profile.interests.values()
-        for path, sums in sorted(_liked(table).items(), key=lambda entry: (-entry[1], entry[0]))[:INTERESTS_PER_TABLE]
-    ]
+    liked = [(stored, table, path) for table in profile.interests.values() for stored, path in _liked(table)]
     general = {path.rpartition(" > ")[0] for _, _, path in liked}
     known = [
-        (category, math.log2(stored) + landmark(table.k, table.half_life) * (rate := _RATE[table.half_life]), rate)
+        (category, math.log2(stored) + table.k * _HALVINGS, _RATE[table.half_life])
         for stored, table, path in liked
         if path not in general and (category := items.category_id(path)) >= 0
     ]
@@ -222,9 +231,12 @@ def _interests(profile: Profile, items: ItemView) -> Interests:
     )
 
 
-def _liked(table: DecayTable) -> dict[str, float]:
-    """Category path → stored sum, of those liked."""
-    return {key[len(_CATEGORY) :]: v for key, v in table.sums.items() if v > 0 and key.startswith(_CATEGORY)}
+def _liked(table: DecayTable) -> list[tuple[float, str]]:
+    """(stored sum, category path) of the categories liked best under one half-life, ties by path."""
+    sums = table.sums
+    cut = max(sorted(sums.values())[-INTERESTS_PER_TABLE:][0], 0.0) if sums else 0.0
+    best = [(-v, key) for key, v in sums.items() if v >= cut and v > 0 and key.startswith(_CATEGORY)]
+    return [(-v, key[len(_CATEGORY) :]) for v, key in sorted(best)[:INTERESTS_PER_TABLE]]
 
 
 class HistoryCache:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from training.neighbours import spread
 from training.recommender import Query, Scored
 
-RECENT_MAX = 4
-ROW_MAX = 32
+RECENT_MAX = 3
+ROW_MAX = 24
 
 
 class ItemKnn:

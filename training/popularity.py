@@ -9,7 +9,7 @@ import numpy as np
 
 from training.recommender import ABSTAIN, Indices, Query, Scored, Scores
 
-INTEREST_DEPTH = 24
+INTEREST_DEPTH = 16
 """Items taken per category of interest."""
 
 

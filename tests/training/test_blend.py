@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.blend import BELOW_MEAN, FEATURES, Blended, Candidates, blend, features, merge, sources
+from training.blend import BELOW_MEAN, FEATURES, Blended, Candidates, blend, features, pool
+from training.blend import merge as merge_evidence
 from training.recommender import ABSTAIN, Scored
 
 ITEMS = 30
@@ -19,6 +20,10 @@ def scored(*entries: tuple[int, float], because: int = -1) -> Scored:
         np.array([score for _, score in entries], np.float32),
         np.full(len(entries), because, np.int32),
     )
+
+
+def merge(said: list[Scored], size: int) -> Candidates:
+    return merge_evidence(pool(said), size)
 
 
 EVIDENCE = st.lists(
@@ -110,14 +115,7 @@ def test_features_are_z_log_z_reciprocal_rank_and_abstained() -> None:
     z = (np.array([4, 2, 2]) - 8 / 3) / np.std([4, 2, 2])
     assert table[:, 0, 0].tolist() == pytest.approx(z.tolist())
     assert table[:, 0, 1].tolist() == pytest.approx(np.log1p(np.maximum(z, 0)).tolist())
-    assert table[:, 0, 2].tolist() == pytest.approx([1.0, 1 / 2, 1 / 3])
+    assert table[:, 0, 2].tolist() == pytest.approx([1.0, 1 / 2, 1 / 2])
     assert table[:, 0, 3].tolist() == [0, 0, 0]
     assert table[:2, 1].tolist() == [[0, 0, 0, 1]] * 2
     assert table[2, 1, 2:].tolist() == [1.0, 0.0]
-
-
-def test_sources_name_those_that_speak_the_loudest_first() -> None:
-    blended = three()
-    column = blended.candidates.idx.tolist().index(2)
-    assert sources(blended, column) == [1, 0]
-    assert sources(blended, blended.candidates.idx.tolist().index(0)) == [0]

@@ -1,0 +1,157 @@
+"""What one answer costs in CPU, without HTTP and without fetching the profile: candidates, filters, blend, slate,
+reasons, decision record sealed and written to the spool, JSON.
+
+The item table is synthetic and of the size of The Complete Journey's (92,000 items, 2,400 categories), in LMDB as the
+item follower writes it. Neighbours are drawn at random: real rows overlap more, so they give fewer candidates. The
+profile is full: 50 recent items, 256 purchases. CPU time of the thread is measured, so a busy machine disturbs little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from actors.catalogue import CATEGORIES, ENTRIES, NAMES, SHOWN, SHOWN_ROW, key
+from actors.content import CONTENT
+from actors.fold import fold
+from actors.item_reader import FOLDER, LocalItems
+from actors.item_view import CatalogueItem
+from actors.items import META, STATE_KEY, ItemsState
+from actors.lmdb_state import LmdbState
+from actors.neighbours import COVISITED, SIMILAR
+from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
+from actors.profile import EMPTY, Profile
+from actors.ranked import pack
+from actors.recency import weight
+from actors.state import Change
+from events.clock import SystemClock, millis
+from events.disk import LocalDisk
+from events.ids import Key, KeyHash, Millis
+from events.secrets import Secrets
+from events.types import Interaction, Line, Meta, Payload
+from events.vault import SLOTS, Vault
+from serving.answer import RecommendRequest
+from serving.journal import open_journal
+from serving.recommend import Answerer, AnswerRules
+
+ITEMS = 92_000
+PATHS = 2_400
+ANSWERS = 2_000
+WARM_UP = 200
+SEED = 7
+USER = "2375"
+
+
+def run(scale: float = 1.0) -> dict[str, object]:
+    """CPU per answer in microseconds, by surface; ``scale`` shortens the run, the catalogue stays whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        secrets = Secrets.derive(bytes(32))
+        now = millis(SystemClock().now())
+        write_items(data, now)
+        profile = full_profile(data, secrets, now)
+        journal, _ = open_journal(data, secrets, 1)
+        items = LocalItems(data)
+        answerer = Answerer(items, journal, SystemClock(), AnswerRules())
+        requests = {
+            surface: RecommendRequest(user_id=USER, surface=surface, n=12, items=("i100", "i200") * anchored)
+            for surface, anchored in (("home", 0), ("buy_again", 0), ("discover", 0), ("product", 1), ("cart", 1))
+        }
+        answers = max(int(ANSWERS * scale), 50)
+        figures: dict[str, object] = {
+            surface: timed(answerer, request, profile, answers) for surface, request in requests.items()
+        }
+        figures["newcomer"] = timed(answerer, RecommendRequest(n=12), None, answers)
+        figures["after_each_new_fact"] = timed(answerer, requests["home"], profile, answers, fresh=True)
+        figures["decision_bytes"] = decision_bytes(data, 7 * (answers + WARM_UP))
+        journal.close()
+        items.close()
+        return {"unit": "us CPU per answer", "items": ITEMS, "answers": answers, **figures}
+
+
+def timed(
+    answerer: Answerer, request: RecommendRequest, profile: Profile | None, answers: int, *, fresh: bool = False
+) -> dict[str, float]:
+    """``fresh``: every answer sees a profile version it has not seen."""
+    taken = np.empty(answers)
+    for n in range(-WARM_UP, answers):
+        if fresh and profile is not None:
+            profile = msgspec.structs.replace(profile, version=profile.version + 1)
+        start = time.thread_time_ns()
+        answerer.recommend(request, profile).json()
+        if n >= 0:
+            taken[n] = time.thread_time_ns() - start
+    p50, p90, p99 = np.percentile(taken / 1000, [50, 90, 99]).round(1).tolist()
+    return {"p50": p50, "p90": p90, "p99": p99}
+
+
+def decision_bytes(data: Path, decisions: int) -> int:
+    spooled = sum(entry.stat().st_size for entry in os.scandir(data / "spool"))
+    return round(spooled / decisions)
+
+
+def write_items(data: Path, now: Millis) -> None:
+    """The tables of the item follower, drawn at random."""
+    rng = np.random.default_rng(SEED)
+    paths = [f"Department {n % 30} > Aisle {n % 300} > Shelf {n}" for n in range(PATHS)]
+    shown = np.empty(ITEMS, SHOWN_ROW)
+    shown["blocked"] = rng.random(ITEMS) < 0.05
+    shown["group"] = rng.integers(0, ITEMS // 2, ITEMS)
+    shown["category"] = rng.integers(0, PATHS, ITEMS)
+    rows = shown.tobytes()
+    changes: list[Change] = [(CATEGORIES, key(n), path.encode()) for n, path in enumerate(paths)]
+    changes += [(POPULAR, key(place), top(rng, now)) for place in (ALL, *range(PATHS))]
+    for idx in range(ITEMS):
+        entry = CatalogueItem(
+            f"i{idx}", f"Item number {idx}, white, 1 gal", paths[shown["category"][idx]], "Brand", price=2.5
+        )
+        changes.append((NAMES, key(idx), entry.item.encode()))
+        changes.append((ENTRIES, key(idx), msgspec.msgpack.encode(entry)))
+        changes.append((SHOWN, key(idx), rows[idx * SHOWN_ROW.itemsize : (idx + 1) * SHOWN_ROW.itemsize]))
+        for table, length in ((COVISITED, 64), (SIMILAR, 64), (CONTENT, 20)):
+            neighbours = rng.integers(0, ITEMS, length)
+            changes.append((table, key(idx), pack(neighbours, np.sort(rng.random(length))[::-1] + 0.1)))
+    state = ItemsState(commits=1, catalogue_seq=1, clock=now, size=ITEMS)
+    store = LmdbState(data / FOLDER)
+    store.commit([*changes, (META, STATE_KEY, state.packed())])
+    store.close()
+
+
+def top(rng: np.random.Generator, now: Millis) -> bytes:
+    best = np.empty(200, TOP)
+    best["idx"] = rng.choice(ITEMS, 200, replace=False)
+    best["sum"] = np.sort(rng.random(200))[::-1] * 100 * weight(now, HALF_LIFE_MS)
+    return best.tobytes()
+
+
+def full_profile(data: Path, secrets: Secrets, now: Millis) -> Profile:
+    """256 items bought in 30 baskets over a year, then 20 looked at today; with a key in the vault."""
+    rng = np.random.default_rng(SEED)
+    own = rng.choice(ITEMS, 300, replace=False)
+    profile = EMPTY
+    baskets = [Interaction("purchase", tuple(line(n) for n in rng.choice(own, 30, replace=False))) for _ in range(30)]
+    views = [Interaction("view", (line(n),)) for n in own[:20]]
+    days = 86_400_000
+    times = [now - (31 - n) * 12 * days for n in range(30)] + [now - (20 - n) * 60_000 for n in range(20)]
+    for lsn, (event, at) in enumerate(zip((*baskets, *views), times, strict=True)):
+        profile = fold(profile, lsn, at, lsn.to_bytes(16, "big"), Payload(Meta(), event))
+    slots = LocalDisk(data / "partitions" / "p0").open(SLOTS)
+    vault = Vault(slots, secrets.vault_wrap)
+    subject = vault.create(Key(f"u:{USER}"), KeyHash(bytes(16)))
+    vault.close()
+    return msgspec.structs.replace(profile, subject=subject)
+
+
+def line(idx: int) -> Line:
+    return Line(f"i{idx}", category=f"Department {idx % 30} > Aisle {idx % 300} > Shelf {idx % PATHS}")
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0), indent=2))
