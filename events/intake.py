@@ -87,8 +87,8 @@ class Shared(msgspec.Struct, rename="camel"):
     gpc: object = None
 
 
-class _Batch(Shared, rename="camel"):
-    batch: list[msgspec.Raw] = msgspec.field(default_factory=list)
+class _Batch(Shared, rename="camel", kw_only=True):
+    batch: list[msgspec.Raw]
 
 
 _BATCH = msgspec.json.Decoder(_Batch)
