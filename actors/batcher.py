@@ -20,16 +20,21 @@ class Batcher(Generic[In, Out]):
     """Joins `submit` calls of one event loop.
 
     ``call`` takes the items of several submits in order and answers one result per item. Two calls ``in_flight``
-    keep the other side busy while the next batch gathers. ``items_max`` bounds a batch (one larger submit still goes
-    alone), so that arguments of some 400 bytes an event stay under Ray's 100 KiB for passing inline.
+    keep the other side busy while the next batch gathers. ``size_max`` bounds the sum of ``size_of`` the items of a
+    batch; one submit above it still goes, alone.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[In]], Awaitable[Sequence[Out]]], in_flight: int = 2, items_max: int = 256
+        self,
+        call: Callable[[Sequence[In]], Awaitable[Sequence[Out]]],
+        in_flight: int = 2,
+        size_max: int = 256,
+        size_of: Callable[[In], int] = lambda item: 1,
     ) -> None:
         self._call = call
         self._free = in_flight
-        self._items_max = items_max
+        self._size_max = size_max
+        self._size_of = size_of
         self._waiting: deque[tuple[Sequence[In], asyncio.Future[Sequence[Out]]]] = deque()
         self._out: set[asyncio.Task[None]] = set()
 
@@ -56,12 +61,13 @@ class Batcher(Generic[In, Out]):
         size = 0
         while self._waiting:
             items, done = self._waiting[0]
-            if batch and size + len(items) > self._items_max:
+            more = sum(map(self._size_of, items))
+            if batch and size + more > self._size_max:
                 break
             self._waiting.popleft()
             if not done.done():
                 batch.append((items, done))
-                size += len(items)
+                size += more
         return batch
 
     async def _carry(self, batch: Sequence[tuple[Sequence[In], asyncio.Future[Sequence[Out]]]]) -> None:

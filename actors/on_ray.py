@@ -26,7 +26,18 @@ from actors.host import PartitionHost
 from actors.profile import decode
 from actors.store import Store
 from actors.view import view as shown
-from actors.wire import Placed, pack_drafts, pack_keys, unpack_placed, unpack_views
+from actors.wire import (
+    Marks,
+    Placed,
+    pack_drafts,
+    pack_keys,
+    pack_marks,
+    pack_placed,
+    unpack_drafts,
+    unpack_marks,
+    unpack_placed,
+    unpack_views,
+)
 from events.clock import Clock, SystemClock, millis
 from events.errors import EverfoldError, Held, Unavailable
 from events.ids import Key, PartitionId, user_key
@@ -35,6 +46,9 @@ from events.record import Draft
 NAMESPACE: Final = "everfold"
 WRITE_S: Final = 5.0
 READ_S: Final = 0.2
+STATUS_S: Final = 1.0
+INLINE_BYTES: Final = 96 << 10
+"""Arguments above 100 KiB take the way through the object store, which costs a millisecond."""
 _HELD_AGAIN_S: Final = 0.1
 _FATAL_S: Final = 1.0
 
@@ -86,6 +100,16 @@ class Hosted:
 
     async def append(self, packed: bytes) -> bytes:
         return await self._ready().append(packed)
+
+    async def append_each(self, batches: Sequence[bytes]) -> list[bytes | EverfoldError]:
+        """`append` of several callers in one call; each fails by itself. The writer takes them into one commit."""
+        return await asyncio.gather(*(self._append_one(packed) for packed in batches))
+
+    async def _append_one(self, packed: bytes) -> bytes | EverfoldError:
+        try:
+            return await self._ready().append(packed)
+        except EverfoldError as error:
+            return error
 
     async def set_aside(self, packed: bytes) -> None:
         await self._ready().set_aside(packed)
@@ -141,7 +165,15 @@ class Hosted:
             await asyncio.wrap_future(closing)
 
 
-HOST: Final = ray.remote(Hosted)
+_remote: Any = ray.remote
+HOST: Any = _remote(
+    num_cpus=0,
+    max_restarts=-1,
+    max_task_retries=0,
+    max_concurrency=1000,
+    concurrency_groups=GROUPS,
+    enable_task_events=False,
+)(Hosted)
 
 
 class Ref(Protocol):
@@ -241,45 +273,85 @@ async def answered(ref: Awaitable[T], seconds: float, what: str) -> T:
         raise Unavailable(f"{what} is not possible right now ({type(error).__name__}): send again") from None
 
 
-class Appender:
-    """The way of one replica's events to the hosts: micro-batched per host, with a deadline. For one event loop."""
+class RayHost:
+    """All hosts of a store behind one address, as a replica sees them: calls with deadlines, appends micro-batched per
+    host. For one event loop. Everything raises `Unavailable` where a host is gone, restarting or silent."""
 
     def __init__(self, store: Store, hosts: Hosts, deadline_s: float = WRITE_S) -> None:
         self._store = store
         self._hosts = hosts
         self._deadline_s = deadline_s
-        self._batchers = {name: Batcher(self._carrying(name)) for name in hosts.handles}
+        self._batchers = {name: self._batcher(name) for name in hosts.handles}
 
-    async def append(self, drafts: Sequence[Draft]) -> list[Placed]:
-        """What became of each draft, in order. Raises `Unavailable`: some may have been taken, send all again."""
+    async def append(self, packed: bytes) -> bytes:
+        """As `PartitionHost.append`. When it raises, some drafts may have been taken: send all again."""
+        if len(self._batchers) == 1:
+            (batcher,) = self._batchers.values()
+            return await self._through(batcher, packed)
+        return await self._spread(unpack_drafts(packed))
+
+    async def set_aside(self, packed: bytes) -> None:
+        await answered(self._hosts.of(PartitionId(0)).set_aside.remote(packed), self._deadline_s, "quarantine")
+
+    async def imports(self, producer: str) -> bytes:
+        asked = [answered(one.imports.remote(producer), self._deadline_s, "imports") for one in self._hosts.all()]
+        told = [unpack_marks(packed) for packed in await asyncio.gather(*asked)]
+        marks = {number: seq for each in told for number, seq in each.marks.items()}
+        return pack_marks(Marks(marks, [known for each in told for known in each.imports]))
+
+    async def views(self, number: PartitionId, packed: bytes) -> bytes:
+        """`actors.reader.HostCalls`: for readers on another machine than the host."""
+        return await answered(self._hosts.of(number).views.remote(number, packed), READ_S, "reading profiles")
+
+    async def status(self) -> dict[str, object]:
+        """The hosts' figures as those of one."""
+        asked = [answered(one.status.remote(), STATUS_S, "the host's status") for one in self._hosts.all()]
+        return functools.reduce(_together, await asyncio.gather(*asked))
+
+    async def _spread(self, drafts: Sequence[Draft]) -> bytes:
         by_host: dict[str, list[int]] = {}
         for index, draft in enumerate(drafts):
             name = self._hosts.directory.hosts[self._store.partition(Key(draft.key))]
             by_host.setdefault(name, []).append(index)
-        if len(by_host) == 1:
-            return list(await self._batchers[next(iter(by_host))].submit(drafts))
-        sent = [self._batchers[name].submit([drafts[index] for index in at]) for name, at in by_host.items()]
+        sent = [
+            self._through(self._batchers[name], pack_drafts([drafts[index] for index in at]))
+            for name, at in by_host.items()
+        ]
         placed: dict[int, Placed] = {}
         for at, answer in zip(by_host.values(), await asyncio.gather(*sent), strict=True):
-            placed.update(zip(at, answer, strict=True))
-        return [placed[index] for index in range(len(drafts))]
+            placed.update(zip(at, unpack_placed(answer), strict=True))
+        return pack_placed([placed[index] for index in range(len(drafts))])
 
-    def _carrying(self, name: str) -> Callable[[Sequence[Draft]], Awaitable[Sequence[Placed]]]:
+    async def _through(self, batcher: Batcher[bytes, bytes | EverfoldError], packed: bytes) -> bytes:
+        (answer,) = await batcher.submit([packed])
+        if isinstance(answer, EverfoldError):
+            raise answer
+        return answer
+
+    def _batcher(self, name: str) -> Batcher[bytes, bytes | EverfoldError]:
         handle = self._hosts.handles[name]
 
-        async def carry(drafts: Sequence[Draft]) -> Sequence[Placed]:
-            ref = handle.append.remote(pack_drafts(drafts))
-            return unpack_placed(await answered(ref, self._deadline_s, "writing events"))
+        async def carry(batches: Sequence[bytes]) -> Sequence[bytes | EverfoldError]:
+            ref = handle.append_each.remote(list(batches))
+            return await answered(ref, self._deadline_s, "writing events")
 
-        return carry
+        return Batcher(carry, size_max=INLINE_BYTES, size_of=len)
 
 
-class RayCalls:
-    """`actors.reader.HostCalls` over Ray: for readers on another machine than the host."""
+def _together(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+    """Two statuses as one: figures add up, texts stand beside each other, tables are joined."""
+    return {key: _added(value, other[key]) for key, value in one.items()}
 
-    def __init__(self, hosts: Hosts) -> None:
-        self._hosts = hosts
 
-    async def views(self, number: PartitionId, packed: bytes) -> bytes:
-        ref = self._hosts.of(number).views.remote(number, packed)
-        return await answered(ref, READ_S, "reading profiles")
+def _added(one: object, other: object) -> object:
+    match one, other:
+        case (dict(), dict()):
+            both = {key: _added(one[key], other[key]) for key in one.keys() & other.keys()}
+            return {**one, **other, **both}
+        case (list(), list()):
+            return [_added(left, right) for left, right in zip(one, other, strict=True)]
+        case (str(), str()):
+            return "; ".join(text for text in (one, other) if text)
+        case (int() | float(), int() | float()):
+            return one + other
+    raise AssertionError(f"statuses do not match: {one!r}, {other!r}")

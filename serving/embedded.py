@@ -6,16 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.host import HostSettings, PartitionHost
-from actors.partition import PartitionSettings
-from actors.recovery import Opening
-from actors.store import MANIFEST, Store
-from events.clock import Clock, millis
+from actors.host import PartitionHost
+from events.clock import Clock
 from serving.app import Deps
 from serving.follower_host import FollowerHost
 from serving.keys import Keys
 from serving.local_backend import LocalBackend
 from serving.logs import Log
+from serving.opening import host_settings, open_store, opening
 from serving.replica import Replica
 from serving.settings import Settings
 
@@ -53,22 +51,3 @@ class Embedded:
         self.replica.close()
         await self.followers.close()
         await self.host.close()
-
-
-def open_store(data: Path, settings: Settings, clock: Clock) -> Store:
-    """The store in ``data``, made when there is none."""
-    if (data / MANIFEST).exists():
-        return Store.open(data)
-    return Store.create(data, settings.store.partitions, millis(clock.now()))
-
-
-def opening(store: Store, settings: Settings, clock: Clock) -> Opening:
-    """How a host opens the partitions of ``store``."""
-    limits = PartitionSettings(
-        cache_bytes=settings.store.profiles_cached_bytes, free_floor_bytes=settings.store.free_bytes_min
-    )
-    return Opening(store.secrets, clock, limits)
-
-
-def host_settings(settings: Settings) -> HostSettings:
-    return HostSettings(checkpoint_s=settings.store.checkpoint_s)

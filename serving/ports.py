@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 
 from events.errors import Conflict
@@ -30,9 +29,6 @@ class Ports:
     ray_metrics: int
     replicas: tuple[int, int]
     """First and last."""
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -75,10 +71,3 @@ def _free_block(rng: random.Random, width: int) -> int:
         if attempt == 200:
             raise Conflict(f"no {width} free ports in a row between {_RANGE[0]} and {_RANGE[1]} on loopback")
     raise AssertionError
-
-
-def local_port_open(port: int) -> bool:
-    """Whether something listens on the loopback port."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
-        return True
-    return False

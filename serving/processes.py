@@ -108,6 +108,21 @@ def offspring() -> set[int]:
     return below([os.getpid()], tree) - {os.getpid()}
 
 
+def children(names: Collection[str]) -> list[int]:
+    """Children of this process that run a program or script of one of these names."""
+    own = os.getpid()
+    return [pid for pid, parent in parents().items() if parent == own and _runs(pid) & set(names)]
+
+
+def _runs(pid: int) -> set[str]:
+    """Base names of the program and of what it was given to run."""
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return set()
+    return {os.path.basename(word).decode(errors="replace") for word in words[:3]}
+
+
 def sweep(find: Callable[[], set[int]], seconds: float = 3.0) -> int:
     """End every process that ``find`` finds and wait until they are gone; returns how many there were.
 

@@ -11,7 +11,6 @@ acknowledged is durable, so a start from nothing is the only recovery there is t
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import random
 import secrets
@@ -34,6 +33,7 @@ from serving.ports import Ports, choose
 from serving.probe import is_ready
 from serving.processes import adopt_orphans, offspring, reap, stamped, sweep
 from serving.ray_environment import Places
+from serving.run import Run
 
 READY_S = 90.0
 """A start that takes longer is ended and made anew: something in it hangs."""
@@ -59,6 +59,9 @@ class Plan:
     host: str
     port: int
     replicas: int
+    demo: bool = False
+    app: str = ""
+    """See `serving.run.Run`."""
 
     @property
     def run(self) -> Path:
@@ -152,18 +155,20 @@ class Supervisor:
         places = Places(plan.run, _new_scratch(plan.run))
         ray_environment.write_token(plan.run)
         ray_environment.write_shim(plan.run, plan.host, ray_environment.haproxy_binary(os.environ))
-        arguments = {
-            "data": str(plan.data),
-            "scratch": str(places.scratch),
-            "parent": os.getpid(),
-            "replicas": plan.replicas,
-            **ports.as_json(),
-        }
-        (plan.run / "ports.json").write_text(json.dumps(arguments, indent=1))
+        run = Run(
+            data=str(plan.data),
+            scratch=str(places.scratch),
+            parent=os.getpid(),
+            ports=ports,
+            replicas=plan.replicas,
+            demo=plan.demo,
+            app=plan.app,
+        )
+        path = run.write(plan.run)
         code = "from serving.on_ray import main; main()"  # by import, so that Ray finds the classes by name
         with _rotated(plan.run / "driver.log") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", code, str(plan.run / "ports.json")],
+                [sys.executable, "-c", code, str(path)],
                 env=ray_environment.ray_environment(os.environ, plan.store_id, ports, places),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

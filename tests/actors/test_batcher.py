@@ -47,7 +47,7 @@ def test_a_call_at_rest_leaves_at_once_and_those_meanwhile_travel_together() -> 
 def test_a_batch_stays_within_its_bound_and_a_large_submit_goes_alone() -> None:
     async def story() -> None:
         gate = Gate()
-        batcher: Batcher[int, int] = Batcher(gate, in_flight=1, items_max=4)
+        batcher: Batcher[int, int] = Batcher(gate, in_flight=1, size_max=4)
         submits = [asyncio.ensure_future(batcher.submit(list(range(size)))) for size in (1, 3, 2, 9, 1)]
         await settled(gate, *submits)
         assert [len(call) for call in gate.calls] == [1, 3, 2, 9, 1]

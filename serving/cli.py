@@ -1,0 +1,143 @@
+"""``everfold``: the command line. Every command imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Everfold: real-time personalization from one event log.", no_args_is_help=True, add_completion=False
+)
+
+Data = Annotated[Path, typer.Option("--data", help="The data folder.", show_default=True)]
+DEFAULT_DATA = Path(".everfold")
+
+
+@app.command()
+def up(
+    data: Data = DEFAULT_DATA,
+    port: Annotated[Optional[int], typer.Option(help="Port to listen on; 0: any free one. [default: 8000]")] = None,  # noqa: UP045
+    host: Annotated[Optional[str], typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,  # noqa: UP045
+    demo: Annotated[
+        bool, typer.Option(help="Import The Complete Journey once, open the page on this machine.")
+    ] = False,
+) -> None:
+    """Start a service in the foreground, over a new store or the one in the data folder."""
+    import os
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.up import UpOptions, run_up
+
+    run_up(UpOptions(data, host, port, demo), os.environ, SystemClock(), Console(highlight=False))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="'journey', or a file of events: JSON lines or CSV.")],
+    data: Data = DEFAULT_DATA,
+    address: Annotated[str, typer.Option(help="The running service.")] = "http://127.0.0.1:8000",
+    mapping: Annotated[
+        str, typer.Option(help="Columns of a file: user=customer,item=sku,event='Product Viewed'.")
+    ] = "",
+    keep_times: Annotated[
+        bool, typer.Option("--keep-times", help="Do not shift the journey's times to today.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Pass over rows that cannot be read.")] = False,
+    quiet_when_done: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Take a history into a running service; one that was interrupted goes on where it stopped."""
+    from serving.commands import Importing, import_history
+
+    import_history(Importing(source, data, address, mapping, keep_times, skip_bad, quiet_when_done))
+
+
+@app.command()
+def verify(data: Data = DEFAULT_DATA) -> None:
+    """Fold the log again and compare with the live state; beside a running service or on a stopped folder."""
+    from serving.commands import verify_store
+
+    if not verify_store(data):
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(dest: Annotated[Path, typer.Argument(help="A new folder.")], data: Data = DEFAULT_DATA) -> None:
+    """Copy the data, without the master key, beside a running service or from a stopped folder."""
+    from serving.commands import back_up
+
+    back_up(data, dest)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A backup.")],
+    master_key: Annotated[Path, typer.Option(help="The master key, kept elsewhere.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Make a store out of a backup and its master key."""
+    from serving.commands import restore_store
+
+    restore_store(source, data, master_key)
+
+
+@app.command()
+def repartition(
+    dest: Annotated[Path, typer.Argument(help="A new folder.")],
+    partitions: Annotated[int, typer.Option(min=1, max=4096)],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Write a stopped store again with another number of partitions."""
+    from serving.commands import repartition_store
+
+    repartition_store(data, dest, partitions)
+
+
+@app.command()
+def log(
+    data: Data = DEFAULT_DATA,
+    partition: Annotated[int, typer.Option(min=0, help="Which partition's log.")] = 0,
+    start: Annotated[Optional[int], typer.Option(help="First LSN. [default: the newest records]")] = None,  # noqa: UP045
+    limit: Annotated[int, typer.Option(min=1)] = 20,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Unseal what the records say (personal data).")] = False,
+) -> None:
+    """Show records of the log, one JSON object a line."""
+    from serving.commands import Looking, show_log
+
+    show_log(Looking(data, partition, start, limit, payloads))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context) -> None:
+    """Measure this machine: every figure of the README beside its floor (needs a source checkout)."""
+    from importlib import import_module
+
+    try:
+        module = import_module("benchmarks.__main__")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("benchmarks"):
+            raise
+        typer.echo("error: benchmarks are part of the source checkout: run this there", err=True)
+        raise typer.Exit(1) from None
+    module.main(context.args)
+
+
+def main() -> None:
+    """Entry point: expected failures become one line on standard error and exit code 1."""
+    from events.errors import EverfoldError
+
+    try:
+        app()
+    except EverfoldError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""All followers of a store in one process: the item follower, and the shipper of decisions.
+
+Plain; `serving.on_ray` makes an actor of it. Each follower has a thread of its own. One that fails is opened anew after
+a while, and until then `status` says why; the others go on. The folder's lock and heartbeat are those of a partition
+host, so that whoever keeps hosts alive keeps this alive in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from actors.heartbeat import Heartbeat
+from actors.item_follower import ItemFollower
+from actors.locking import FolderLock
+from actors.store import Store
+from events.clock import Clock, SystemClock
+from events.errors import Held, Unavailable
+from serving.decisions import Shipper, open_shipper
+
+FOLDER: Final = "followers"
+SHIP_S: Final = 0.5
+"""Between two looks at the spools: a decision is found in its spool meanwhile."""
+TRIM_S: Final = 3600.0
+AGAIN_S: Final = (0.1, 5.0)
+"""After a first failure (the host has not made its files yet), and at most after further ones, each waiting twice as
+long: a disk that was full for a moment."""
+
+
+class FollowerStatus(msgspec.Struct, frozen=True):
+    """Figures of one follower. ``lag`` in records (of the shipper: bytes in spools), ``age_us`` of the oldest fact not
+    read yet; ``fault`` says why it stands still, empty while it runs."""
+
+    name: str
+    lag: int = 0
+    age_us: int = 0
+    fault: str = ""
+
+
+class Task(Protocol):
+    """What a thread of the host does."""
+
+    name: str
+
+    def step(self) -> bool:
+        """Do some of what there is; whether there may be more."""
+        ...
+
+    def wait(self) -> None:
+        """Until there may be something to do, at most a fraction of a second."""
+        ...
+
+    def wake(self) -> None: ...
+
+    def status(self) -> FollowerStatus: ...
+
+    def close(self) -> None: ...
+
+
+class Following:
+    """A follower of the partitions' logs as a task."""
+
+    def __init__(self, follower: ItemFollower, clock: Clock) -> None:
+        self.name = follower.name
+        self._follower = follower
+        self._clock = clock
+        self._woken = threading.Event()
+
+    def step(self) -> bool:
+        return self._follower.step()
+
+    def wait(self) -> None:
+        self._woken.wait(0.02)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def status(self) -> FollowerStatus:
+        return FollowerStatus(self.name, self._follower.lag(), self._follower.age_us(self._clock.now()))
+
+    def close(self) -> None:
+        self._follower.close()
+
+
+class Shipping:
+    """The decision shipper as a task."""
+
+    name = "decisions"
+
+    def __init__(self, shipper: Shipper, clock: Clock) -> None:
+        self._shipper = shipper
+        self._clock = clock
+        self._woken = threading.Event()
+        self._trim_at = time.monotonic()
+        self._backlog = 0
+
+    def step(self) -> bool:
+        self._shipper.ship()
+        self._backlog = self._shipper.backlog()
+        if time.monotonic() >= self._trim_at:
+            self._shipper.trim(self._clock.now())
+            self._trim_at = time.monotonic() + TRIM_S
+        return False
+
+    def wait(self) -> None:
+        self._woken.wait(SHIP_S)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def status(self) -> FollowerStatus:
+        return FollowerStatus(self.name, self._backlog)
+
+    def close(self) -> None:
+        self._shipper.close()
+
+
+@dataclass
+class _Seat:
+    """One task with its thread; the task is None while it could not be opened."""
+
+    name: str
+    open: Callable[[], Task]
+    task: Task | None = None
+    fault: str = "opening"
+
+
+class FollowerHost:
+    """Runs from construction to `close`. Raises `Held` where another process runs the followers of this store."""
+
+    def __init__(self, data: Path, clock: Clock) -> None:
+        store = Store.open(data)
+        folder = data / FOLDER
+        folder.mkdir(exist_ok=True)
+        self._lock = FolderLock(folder)
+        self._heartbeat = Heartbeat(folder)
+        self._stopping = threading.Event()
+        self._seats = (
+            _Seat("items", lambda: Following(ItemFollower(store), clock)),
+            _Seat("decisions", lambda: Shipping(open_shipper(data), clock)),
+        )
+        self._threads = [
+            threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
+        ]
+        self._threads.append(threading.Thread(target=self._beat, name="beat", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    async def status(self) -> bytes:
+        """Packed list of `FollowerStatus`."""
+        return msgspec.msgpack.encode([_status(seat) for seat in self._seats])
+
+    async def wake(self) -> None:
+        """There is something new in the logs."""
+        for seat in self._seats:
+            if seat.task is not None:
+                seat.task.wake()
+
+    async def close(self) -> None:
+        """Commit what is begun, and let go of the files."""
+        self._stopping.set()
+        await self.wake()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+        self._lock.release()
+
+    def _run(self, seat: _Seat) -> None:
+        again, longest = AGAIN_S
+        while not self._stopping.is_set():
+            try:
+                seat.task = seat.task or seat.open()
+                if not seat.task.step():
+                    seat.task.wait()
+                seat.fault, again = "", AGAIN_S[0]
+            except Exception as error:  # whatever stops one follower must not stop the others
+                seat.fault = f"{type(error).__name__}: {error}"
+                self._drop(seat)
+                self._stopping.wait(again)
+                again = min(2 * again, longest)
+        self._drop(seat)
+
+    def _drop(self, seat: _Seat) -> None:
+        task, seat.task = seat.task, None
+        if task is not None:
+            with suppress(Exception):  # it is being given up because of an error already
+                task.close()
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(0.5):
+            self._heartbeat.touch_all()
+
+
+class Followed:
+    """A `FollowerHost` inside an actor process; waits while a stopped predecessor still holds the folder."""
+
+    def __init__(self, data: str) -> None:
+        self._data = Path(data)
+        self._host: FollowerHost | None = None
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    async def _open(self) -> None:
+        while self._host is None:
+            try:
+                self._host = FollowerHost(self._data, SystemClock())
+            except Held:
+                await asyncio.sleep(0.1)
+
+    async def status(self) -> bytes:
+        if self._host is None:
+            raise Unavailable("the followers are starting")
+        return await self._host.status()
+
+    async def close(self) -> None:
+        self._opening.cancel()
+        if self._host is not None:
+            await self._host.close()
+
+
+def _status(seat: _Seat) -> FollowerStatus:
+    task = seat.task
+    if task is None or seat.fault:
+        return FollowerStatus(seat.name, fault=seat.fault)
+    try:
+        return task.status()
+    except Exception as error:  # its thread has just given it up
+        return FollowerStatus(seat.name, fault=f"{type(error).__name__}: {error}")
+
+
+def unpack_status(packed: bytes) -> list[FollowerStatus]:
+    return _STATUS.decode(packed)
+
+
+_STATUS: Final = msgspec.msgpack.Decoder(list[FollowerStatus])
