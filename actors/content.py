@@ -3,8 +3,8 @@
     v_i(f) = tf_i(f) · (ln((1 + N) / (1 + df(f))) + 1),   sim(i, j) = v_i · v_j / (|v_i| |v_j|)
 
 tf is a sum of field weights, features are hashed (murmur3, 2^18), so there is no vocabulary to fit: a new item is
-described and compared on its own in a few milliseconds, and nothing is ever refitted. df follows every change; rows
-made earlier keep the df of their time, which moves all similarities of a row alike to first order.
+described and compared on its own in a few milliseconds, and nothing is ever refitted. df follows every change; a row
+keeps the df of its time until its item changes or the catalogue has doubled, when all rows are made anew.
 
 Neighbours are looked for within a block: the item's leaf category, or, where that holds fewer than `BLOCK_MIN` items,
 the nearest category above that holds as many; items without a category are one block. Of a block of more than
@@ -85,6 +85,8 @@ class Content:
         rows = [row for _, row in store.scan(TERMS)]
         self._df = np.bincount(_parsed(rows)["feature"], minlength=FEATURES)
         self._described = len(rows)
+        self._compared = len(rows)
+        """How many items there were when all rows were last put up for making."""
 
     def describe(self, changed: Iterable[int]) -> list[Change]:
         """Take over the descriptions of ``changed`` items; those whose description really changed wait for a row."""
@@ -109,7 +111,15 @@ class Content:
             np.add.at(self._df, row["feature"], 1)
             self.waiting.add([idx])
             out.append((TERMS, key(idx), new))
+        if self._described >= 2 * max(1, self._compared):
+            self._compared = self._described
+            self.waiting.add(self._all())
         return out
+
+    def _all(self) -> list[int]:
+        """Items with a description as of the last commit or since."""
+        stored = {int.from_bytes(name, "big") for name, _ in self._store.scan(TERMS)}
+        return sorted(stored | set(self.waiting.numbers().tolist()))
 
     def refresh(self, count: int) -> list[Change]:
         """Rows of waiting items, the latest arrival's category first and one category after the other, until ``count``
