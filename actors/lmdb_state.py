@@ -129,8 +129,9 @@ class LmdbReader:
     def copied(self, to: Path) -> LmdbReader:
         """A compact copy of the last commit in the new folder ``to``, to be read at leisure."""
         to.mkdir()
-        with self._begin() as txn:
-            txn.env.copy(str(to), compact=True, txn=txn)
+        self._begin().abort()
+        assert self._env is not None
+        self._env.copy(str(to), compact=True)
         Marker.of(to, clean=True).write(to)
         return LmdbReader(to)
 

@@ -77,7 +77,7 @@ def end_holder(folder: Path, timeout_s: float) -> int | None:
 
 
 def end_silent_holder(folder: Path, silent_s: float, timeout_s: float) -> int | None:
-    """`end_holder`, but only of one whose heartbeat has been silent for ``silent_s``; returns the pid that was ended."""
+    """`end_holder` for one whose heartbeat has been silent for ``silent_s``; the pid that was ended, if any."""
     pulse = Pulse(folder)
     try:
         return end_holder(folder, timeout_s) if pulse.silence_s() > silent_s else None

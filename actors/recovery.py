@@ -28,7 +28,7 @@ from events.ids import PartitionId
 from events.quarantine import Quarantine
 from events.secrets import Secrets
 from events.segment_log import SegmentLog, SegmentSettings
-from events.vault import SLOTS, Vault
+from events.vault import Vault, open_slots
 
 STATE = "state"
 BUILDING = "state.building"
@@ -66,7 +66,7 @@ class OwnedPartition:
             disk = LocalDisk(folder)
             self.epoch = take(disk, "")
             self.log = SegmentLog(disk, "", self.epoch, opening.log)
-            self.vault = Vault(disk.open(SLOTS), opening.secrets.vault_wrap)
+            self.vault = Vault(open_slots(disk), opening.secrets.vault_wrap)
             self.quarantine = Quarantine.open(disk, "", self.epoch, opening.secrets.quarantine)
             self.checkpoints = Checkpoints(folder / CHECKPOINTS)
             self.state, stopped = _caught_up(folder, self.checkpoints, self.log, self.vault, opening, beat)

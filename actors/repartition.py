@@ -27,7 +27,7 @@ from events.record import Link, Record
 from events.secrets import MASTER_KEY
 from events.segment_log import SegmentLog, SegmentSettings
 from events.unseal import ERASED_TYPE, Unsealer
-from events.vault import SLOTS, Owner, Vault
+from events.vault import Owner, Vault, open_slots
 
 BATCH: Final = 1024
 """Records per append; each append is a sync."""
@@ -76,7 +76,7 @@ class _Target:
         disk = LocalDisk(folder)
         self._number = number
         self._log = SegmentLog(disk, "", take(disk, ""), settings)
-        self._vault = Vault(disk.open(SLOTS), store.secrets.vault_wrap)
+        self._vault = Vault(open_slots(disk), store.secrets.vault_wrap)
         self._heads: dict[bytes, tuple[bytes, int]] = {}
         """Old subject → its new one and its newest record here."""
         self._batch: list[Record] = []

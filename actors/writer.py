@@ -160,12 +160,9 @@ class Writer:
         started = time.perf_counter()
         last = list(taken)[-1]
         begun = [self._begin(number, jobs, alone=number == last) for number, jobs in taken.items()]
-        ends: dict[PartitionId, int] = {}
         for batch in begun:
-            if batch is not None and self._end(batch, started):
-                ends[batch.number] = batch.work.next_lsn
-        if ends:
-            self._committed(ends)
+            if batch is not None:
+                self._end(batch, started)
 
     def _begin(self, number: PartitionId, jobs: Sequence[Job], alone: bool) -> _Batch | None:
         """Prepare what is still waited for, and start its append: beside the next partition's, unless it is the last
@@ -181,8 +178,8 @@ class Writer:
             return None
         return _Batch(number, jobs, work, None if alone else self._pool.submit(partition.write, work))
 
-    def _end(self, batch: _Batch, started: float) -> bool:
-        """Wait for the append, commit, tell the callers; whether the batch is in the log."""
+    def _end(self, batch: _Batch, started: float) -> None:
+        """Wait for the append, commit, tell the host, then the callers: who is told may rely on the host knowing."""
         owned = self._partitions[batch.number]
         try:
             if batch.written is None:
@@ -192,13 +189,14 @@ class Writer:
             outcomes = owned.partition.finish(batch.work)
         except Exception as error:
             _fail(batch.jobs, error, owned.partition)
-            return False
+            return
         self._measure(batch.work, owned.log.last_sync_s, time.perf_counter() - started)
+        if batch.work.records:
+            self._committed({batch.number: batch.work.next_lsn})
         at = 0
         for job in batch.jobs:
             job.done.set_result(outcomes[at : at + len(job.drafts)])
             at += len(job.drafts)
-        return bool(batch.work.records)
 
     def _measure(self, work: Work, sync_s: float, append_s: float) -> None:
         self.events += len(work.records)

@@ -25,7 +25,7 @@ import xxhash
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from events.disk import File
+from events.disk import Disk, File, join
 from events.errors import Corrupt, KeyMissing
 from events.ids import Key, KeyHash, SubjectId, is_profile
 
@@ -44,6 +44,15 @@ _PAD = bytes(SLOT_BYTES - _HEAD.size - _BODY.size)
 
 CACHED_KEYS = 16_384
 """Unwrapped keys held in memory, about 3 kB each; a miss costs 3 us."""
+
+
+def open_slots(disk: Disk, folder: str = "") -> File:
+    """The slots file of the partition in ``folder``, for its owner; made, with a durable name, when there is none."""
+    path = join(folder, SLOTS)
+    if path.rpartition("/")[2] not in disk.list(path.rpartition("/")[0]):
+        disk.open(path + ".new").close()
+        disk.rename(path + ".new", path)
+    return disk.open(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class Opened:
             return self.cipher.decrypt(
                 sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], b"".join((self.subject, event_id, _LSN.pack(lsn)))
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter for bytes too short to hold a nonce
             raise Corrupt(f"the payload of LSN {lsn} fails its check: restore the segment from a backup") from None
 
     def seal(self, event_id: bytes, lsn: int, nonce: bytes, payload: bytes) -> bytes:
