@@ -36,10 +36,14 @@ from events.disk import LocalDisk
 from events.ids import Key, KeyHash, Millis
 from events.secrets import Secrets
 from events.types import Interaction, Line, Meta, Payload
-from events.vault import SLOTS, Vault
+from events.vault import SLOTS, Vault, VaultReader
 from serving.answer import RecommendRequest
-from serving.journal import open_journal
+from serving.answered import Answered
+from serving.decisions import open_decisions
+from serving.journal import Journal
 from serving.recommend import Answerer, AnswerRules
+from serving.sealing import Sealer, Vaults
+from serving.spool import Spool
 
 ITEMS = 92_000
 PATHS = 2_400
@@ -57,7 +61,7 @@ def run(scale: float = 1.0) -> dict[str, object]:
         now = millis(SystemClock().now())
         write_items(data, now)
         profile = full_profile(data, secrets, now)
-        journal, _ = open_journal(data, secrets, 1)
+        journal = open_journal(data, secrets)
         items = LocalItems(data)
         answerer = Answerer(items, journal, SystemClock(), AnswerRules())
         requests = {
@@ -90,6 +94,13 @@ def timed(
             taken[n] = time.thread_time_ns() - start
     p50, p90, p99 = np.percentile(taken / 1000, [50, 90, 99]).round(1).tolist()
     return {"p50": p50, "p90": p90, "p99": p99}
+
+
+def open_journal(data: Path, secrets: Secrets) -> Journal:
+    disk = LocalDisk(data / "partitions" / "p0")
+    sealer = Sealer(secrets.decisions, Vaults(lambda _: VaultReader(disk.open(SLOTS, "read"), secrets.vault_wrap)))
+    decisions, spools = open_decisions(data, sealer), data / "spool"
+    return Journal(Spool(spools), sealer, Answered(spools, decisions), decisions, secrets.decisions, 1)
 
 
 def decision_bytes(data: Path, decisions: int) -> int:

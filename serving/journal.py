@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeAlias
 
 from events.errors import KeyMissing, NotFound
 from events.ids import Key, partition_of
-from events.secrets import Secrets
 from serving.answered import Answered
 from serving.asked import Asked
 from serving.decision import Decision, Owner, Place, encode, request_hash
-from serving.decisions import SPOOL_FOLDER, Decisions, open_decisions
-from serving.sealing import Sealer, open_vaults
+from serving.decisions import Decisions
+from serving.sealing import Sealer
 from serving.spool import NO_REQUEST, Spool
 
 Stored: TypeAlias = tuple[Place, Decision]
@@ -75,12 +73,3 @@ class Journal:
     def close(self) -> None:
         self._spool.close()
         self._answered.close()
-
-
-def open_journal(data: Path, secrets: Secrets, partitions: int) -> tuple[Journal, Decisions]:
-    """A replica's journal in a store on this machine, and the decisions of all replicas."""
-    sealer = Sealer(secrets.decisions, open_vaults(data, secrets.vault_wrap))
-    decisions = open_decisions(data, sealer)
-    spools = data / SPOOL_FOLDER
-    journal = Journal(Spool(spools), sealer, Answered(spools, decisions), decisions, secrets.key_hash, partitions)
-    return journal, decisions

@@ -21,6 +21,7 @@ import numpy as np
 from actors.item_view import ItemSource, ItemView
 from actors.profile import Profile
 from events.clock import Clock
+from events.errors import BadSettings
 from events.ids import Key
 from serving.answer import Answer, RankRequest, RecommendRequest
 from serving.asked import Asked, ask, denied_by_request
@@ -56,6 +57,12 @@ class Answerer:
     """Answers requests; one per replica, not shared between threads."""
 
     def __init__(self, items: ItemSource, journal: Journal, clock: Clock, rules: AnswerRules) -> None:
+        """Raises `BadSettings` for a surface that weighs a recommender nobody has."""
+        for surface in rules.surfaces.values():
+            unknown = sorted(set(surface.weights) - set(rules.recommenders))
+            if unknown:
+                known = ", ".join(rules.recommenders)
+                raise BadSettings(f"`surfaces.{surface.name}.weights.{unknown[0]}`: use recommenders among {known}")
         self._items = items
         self._journal = journal
         self._clock = clock

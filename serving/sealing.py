@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from events.disk import LocalDisk
 from events.errors import Corrupt, KeyMissing, NotFound
-from events.vault import SLOTS, VaultReader
+from events.vault import VaultReader
 from serving.decision import NOBODY, Owner
 
 NONCE_BYTES = 12
@@ -77,8 +75,3 @@ class Sealer:
 
     def _cipher(self, owner: Owner) -> AESGCM:
         return self._ciphers.cipher(owner) if owner.known else self._own
-
-
-def open_vaults(data: Path, wrap_key: bytes) -> Vaults:
-    """The vaults of a store on this machine, read only. ``wrap_key`` is `Secrets.vault_wrap`."""
-    return Vaults(lambda n: VaultReader(LocalDisk(data / "partitions" / f"p{n}").open(SLOTS, "read"), wrap_key))

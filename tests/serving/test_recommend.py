@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from small_shop import DAY, NOW, Facts, buyer, described, did, profile_of, small_shop
 
 from actors.profile import EMPTY, Profile
-from events.errors import BadRequest, NotFound, Unavailable
+from events.errors import BadRequest, BadSettings, NotFound, Unavailable
 from events.ids import Key, Micros
 from events.types import Consented, ItemDeleted
 from serving.answer import Answer, RecommendRequest
@@ -452,6 +452,11 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(BadRequest, match=message):
         desk.home(**fields)
+
+
+def test_a_surface_that_weighs_an_unknown_recommender_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"surfaces.own.weights.popularty.*popularity"):
+        Desk(tmp_path, rules=AnswerRules(surfaces=surfaces(Surface(name="own", weights={"popularty": 1}))))
 
 
 def test_nobody_and_anonymous_visitors_are_answered(desk: Desk) -> None:
