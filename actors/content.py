@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from sklearn.feature_extraction import FeatureHasher
 
 from actors.backlog import Backlog
 from actors.catalogue import Catalogue, key, keys
 from actors.item_view import CatalogueItem
 from actors.ranked import Ints, best, pack, unpack
 from actors.state import Change, StateReader
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 CONTENT: Final = "content"
 """idx → row by similarity."""
@@ -80,6 +81,8 @@ class Content:
     def __init__(self, store: StateReader, catalogue: Catalogue) -> None:
         self._store = store
         self._catalogue = catalogue
+        from sklearn.feature_extraction import FeatureHasher  # 60 MB, which readers of the tables do without
+
         self._hasher = FeatureHasher(FEATURES, input_type="pair", alternate_sign=False, dtype=np.float32)
         self.waiting = Backlog(store, "content")
         rows = [row for _, row in store.scan(TERMS)]
@@ -183,6 +186,8 @@ class Content:
 
     def _vectors(self, block: Ints) -> sparse.csr_matrix:
         """Normalised TF-IDF rows of a block."""
+        from scipy import sparse
+
         rows = [row or b"" for row in self._store.get_many(TERMS, keys(block))]
         parsed = _parsed(rows)
         feature = parsed["feature"]

@@ -9,7 +9,10 @@ from typing import Annotated, Optional
 import typer
 
 app = typer.Typer(
-    help="Everfold: real-time personalization from one event log.", no_args_is_help=True, add_completion=False
+    help="Everfold: real-time personalization from one event log.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 Data = Annotated[Path, typer.Option("--data", help="The data folder.", show_default=True)]

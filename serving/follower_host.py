@@ -14,17 +14,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from actors.heartbeat import Heartbeat
-from actors.item_follower import ItemFollower
 from actors.locking import FolderLock
 from actors.store import Store
 from events.clock import Clock, SystemClock
 from events.errors import Held, Unavailable
-from serving.decisions import Shipper, open_shipper
+
+if TYPE_CHECKING:
+    from actors.item_follower import ItemFollower
+    from serving.decisions import Shipper
 
 FOLDER: Final = "followers"
 SHIP_S: Final = 0.5
@@ -146,8 +148,8 @@ class FollowerHost:
         self._heartbeat = Heartbeat(folder)
         self._stopping = threading.Event()
         self._seats = (
-            _Seat("items", lambda: Following(ItemFollower(store), clock)),
-            _Seat("decisions", lambda: Shipping(open_shipper(data), clock)),
+            _Seat("items", lambda: _items(store, clock)),
+            _Seat("decisions", lambda: _decisions(data, clock)),
         )
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
@@ -224,6 +226,18 @@ class Followed:
         self._opening.cancel()
         if self._host is not None:
             await self._host.close()
+
+
+def _items(store: Store, clock: Clock) -> Task:
+    from actors.item_follower import ItemFollower  # numeric libraries, for the followers' process only
+
+    return Following(ItemFollower(store), clock)
+
+
+def _decisions(data: Path, clock: Clock) -> Task:
+    from serving.decisions import open_shipper
+
+    return Shipping(open_shipper(data), clock)
 
 
 def _status(seat: _Seat) -> FollowerStatus:

@@ -9,6 +9,8 @@ Ray starts what ``RAY_SERVE_HAPROXY_BINARY_PATH`` names with ``-db -f CONFIG ...
 - Requests go nowhere but to our replicas: the fallback to Serve's Python proxy (which answers 404 too) is taken out.
 - Statistics and metrics listen on loopback instead of everywhere; only the front is opened by ``--host``.
 - No syslog datagram per request.
+- Serve watches every request for its client leaving, at the price of a task each; ours finish what they began anyway,
+  and Serve has a header to say so. It also answers a second ``x-request-id`` beside the application's.
 - When the process that started it ends, HAProxy is killed (it would keep the port and answer 500s).
 """
 
@@ -33,18 +35,27 @@ UNAVAILABLE = (
 """What HAProxy answers by itself; readable across origins, so that a browser's SDK sees a 503 and no network error."""
 
 
+_HEADERS = (
+    "    http-request set-header x-request-disconnect-disabled ?1",
+    "    http-response set-header x-request-id %[res.hdr(x-request-id)] if { res.hdr_cnt(x-request-id) gt 1 }",
+    "    http-response del-header server",
+)
+
+
 def mend(config: str, front: str, unavailable: str) -> str:
     """The configuration with the changes above. ``front``: host the front listens on; ``unavailable``: path of the
     file with the 503 answer.
 
-    >>> print(mend("frontend http_frontend\\n    bind 127.0.0.1:80\\nlisten stats\\n  bind *:9", "0.0.0.0", "/u"))
-    frontend http_frontend
-        bind 0.0.0.0:80
+    >>> print(mend("frontend prometheus\\n    bind :80\\nlisten stats\\n  bind *:9", "0.0.0.0", "/u"))
+    frontend prometheus
+        bind 127.0.0.1:80
     listen stats
       bind 127.0.0.1:9
     """
     section, lines = "", []
     for line in config.splitlines():
+        if line in _HEADERS:
+            continue
         if line and not line[0].isspace():
             section = line.strip()
         mended = _line(line, section, front, unavailable)
@@ -60,8 +71,9 @@ def _line(line: str, section: str, front: str, unavailable: str) -> str | None:
     if words[0] == "log":
         return None
     if words[0] == "bind":
-        host = front if section == "frontend http_frontend" else "127.0.0.1"
-        return re.sub(r"bind \S*:(\d+)", rf"bind {host}:\1", line)
+        is_front = section == "frontend http_frontend"
+        bound = re.sub(r"bind \S*:(\d+)", rf"bind {front if is_front else '127.0.0.1'}:\1", line)
+        return "\n".join([bound, *_HEADERS]) if is_front else bound
     if words[0] == "errorfile":
         return f"    errorfile {words[1]} {unavailable}"
     if words[:4] == ["http-request", "return", "status", "404"] and section == "backend default_backend":

@@ -24,18 +24,12 @@ from actors.directory import Directory
 from actors.keeper import Keeper, Watched
 from actors.on_ray import NAMESPACE, STATUS_S, Hosts, RayHost, answered
 from actors.store import Store
-from events.clock import SystemClock
 from events.errors import EverfoldError
-from serving.app import build_app
 from serving.follower_host import FOLDER, Followed
 from serving.http import Receive, Scope, Send
-from serving.local_backend import LocalBackend
-from serving.logs import JsonLog
 from serving.opening import open_host
 from serving.processes import children, die_with, kill
-from serving.replica import Replica
 from serving.run import Run
-from serving.settings import Settings
 
 FOLLOWERS_SILENT_S: Final = 30.0
 """Followers may fold a large batch for seconds, and nobody waits for them as for a host."""
@@ -81,12 +75,10 @@ class Door:
         if self._hosts is None:
             module, _, name = self._run.app.partition(":")
             return _Lifespan(getattr(import_module(module), name)())
-        data, clock = Path(self._run.data), SystemClock()
-        store = Store.open(data)
-        replica = Replica.open(store, Settings.load(data, os.environ), clock)
-        host, followers = RayHost(store, self._hosts), RayFollowers(self._followers)
-        backend = LocalBackend(store, host, followers, replica.items, replica.missing)
-        return build_app(replica.deps(backend, JsonLog(clock), demo=self._run.demo))
+        from serving.door import open_app  # in replicas only: the driver needs nothing of it
+
+        store = Store.open(Path(self._run.data))
+        return open_app(store, RayHost(store, self._hosts), RayFollowers(self._followers), demo=self._run.demo)
 
 
 class _Lifespan:
