@@ -23,6 +23,8 @@ def reason(source: str, because: int, query: Query) -> str:
             return f"Popular in {query.items.category_path(because).rpartition(' > ')[2]}"
         case "popularity":
             return "Popular right now"
+        case "newest":
+            return "New here"
         case _:
             return ""
 

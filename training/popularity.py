@@ -1,6 +1,6 @@
 """Popularity: what everybody does a lot lately, overall and in the categories this person cares about.
 
-The only recommender that never abstains while the catalogue has been used at all, so every list has something.
+It never abstains while the catalogue has been used at all, so every list has something.
 """
 
 from __future__ import annotations

@@ -52,23 +52,39 @@ class Surface(BaseModel):
     clients that cannot report (mails)."""
 
 
-def _surface(name: str, *, repeats: Repeats = "allow", history_share: float = 1.0, **weights: float) -> Surface:
-    return Surface(name=name, repeats=repeats, history_share=history_share, weights=weights)
-
-
 SURFACES: Final[Mapping[str, Surface]] = {
     surface.name: surface
     for surface in (
-        _surface("home", repeat_purchase=0.45, covisitation=0.2, item_knn=0.15, popularity=0.15, content=0.05),
-        _surface("buy_again", repeat_purchase=1.0),
-        _surface("discover", repeats="hide", covisitation=0.4, item_knn=0.25, content=0.15, popularity=0.2),
-        _surface("product", history_share=0.25, covisitation=0.5, item_knn=0.2, content=0.2, popularity=0.1),
-        _surface(
-            "cart", repeats="cooldown", history_share=0.1, covisitation=0.6, item_knn=0.2, repeat_purchase=0.1,
-            popularity=0.1,
+        Surface(
+            name="home",
+            weights={
+                "repeat_purchase": 0.45,
+                "covisitation": 0.2,
+                "item_knn": 0.15,
+                "popularity": 0.15,
+                "content": 0.05,
+                "newest": 0.02,
+            },
+        ),
+        Surface(name="buy_again", weights={"repeat_purchase": 1.0}),
+        Surface(
+            name="discover",
+            repeats="hide",
+            weights={"covisitation": 0.4, "item_knn": 0.25, "popularity": 0.2, "content": 0.15, "newest": 0.02},
+        ),
+        Surface(
+            name="product",
+            history_share=0.25,
+            weights={"covisitation": 0.5, "item_knn": 0.2, "content": 0.2, "popularity": 0.1, "newest": 0.02},
+        ),
+        Surface(
+            name="cart",
+            repeats="cooldown",
+            history_share=0.1,
+            weights={"covisitation": 0.6, "item_knn": 0.2, "repeat_purchase": 0.1, "popularity": 0.1, "newest": 0.02},
         ),
     )
-}  # fmt: skip
+}
 """The surfaces every service has. `home` leans on repeat purchase because a 90-day decayed personal count is the best
 single model on grocery baskets; `discover` hides what was bought; `product` and `cart` follow the items they are
 given."""

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_shop import DAY, NOW, Facts, buyer, described, did, profile_of, small_shop
 
+from actors.item_reader import MemoryItems
 from actors.profile import EMPTY, Profile
 from events.errors import BadRequest, BadSettings, NotFound, Unavailable
 from events.ids import Key, Micros
@@ -94,14 +95,24 @@ def test_a_newcomer_gets_what_is_popular(desk: Desk) -> None:
     assert {item.reason for item in answer.items} == {"Popular right now"}
 
 
+def test_on_its_first_day_a_shop_shows_its_catalogue(tmp_path: Path) -> None:
+    facts, items = Facts(), MemoryItems()
+    for name in ("first", "second"):
+        facts.add(described(name), NOW)
+    items.fold(facts.made)
+    desk = Desk(tmp_path, items=items)
+    for surface in ("home", "discover", "product", "cart"):
+        answer = desk.home(surface=surface)
+        assert (shown(answer), answer.items[0].reason) == (["second", "first"], "New here")
+    desk.close()
+
+
 def test_fewer_items_are_answered_where_there_are_no_more(desk: Desk) -> None:
     assert len(shown(desk.home(n=100))) <= len(desk.items.snapshot().ids)
     assert len(shown(desk.home(n=2))) == 2
 
 
 def test_an_empty_catalogue_has_an_empty_answer(tmp_path: Path) -> None:
-    from actors.item_reader import MemoryItems
-
     desk = Desk(tmp_path, items=MemoryItems())
     answer = desk.home()
     assert (answer.items, answer.logged) == ([], True)

@@ -15,6 +15,7 @@ from training.covisitation import Covisitation
 from training.history import REGULAR_VARIATION_MAX, history_of
 from training.inventory import INVENTORY
 from training.item_knn import ItemKnn
+from training.newest import Newest
 from training.popularity import Popularity
 from training.recommender import Query, Recommender, ranked
 from training.repeat_purchase import RHYTHM_BONUS, RepeatPurchase
@@ -128,6 +129,28 @@ class TestPopularity(RecommenderContract):
         fresh, faded = dict(history.interests.strongest(NOW)), dict(history.interests.strongest(later))
         assert fresh[tea] > 0.3
         assert faded[tea] < 1e-6
+
+
+class TestNewest(RecommenderContract):
+    @pytest.fixture
+    def recommender(self) -> Recommender:
+        return Newest()
+
+    def test_it_names_untouched_items_newest_first_and_only_those(self, items: ItemView) -> None:
+        assert names(Newest().recommend(query(items)), items) == ["vinegar", "new"]
+
+    def test_it_falls_silent_where_enough_is_popular(self, items: ItemView) -> None:
+        assert len(Newest().recommend(Query(items, NOW, SURFACES["home"], depth=10)).idx) == 0
+        assert len(Newest().recommend(Query(items, NOW, SURFACES["home"], depth=11)).idx) == 1
+
+    def test_under_a_category_it_keeps_to_it(self, items: ItemView) -> None:
+        asked = Query(items, NOW, SURFACES["home"], category=items.category_id("Pantry"))
+        assert names(Newest().recommend(asked), items) == ["vinegar"]
+        assert len(Newest().recommend(Query(items, NOW, SURFACES["home"], category=-1)).idx) == 0
+
+    def test_what_is_hidden_does_not_take_its_places(self) -> None:
+        items = small_shop([described("shown"), described("hidden", hidden=True)]).snapshot()
+        assert names(Newest().recommend(query(items)), items) == ["shown"]
 
 
 def test_the_written_list_names_every_recommender_there_is() -> None:
