@@ -32,6 +32,8 @@ _ENDINGS: Mapping[str, str] = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # 30 s at every stop otherwise
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a killed HAProxy is back after 5 s instead of 29
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # nothing waits for a dead GCS here: all of it is started anew
+    "SPT_NOENV": "1",  # processes that show a title keep their environment readable, hence their stamp
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60",  # a replica that answers nothing for a minute is given up
 }
 _QUIET: Mapping[str, str] = {
