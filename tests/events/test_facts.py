@@ -38,6 +38,9 @@ def test_what_the_client_left_out_comes_from_the_catalogue() -> None:
     assert interaction(track("Product Viewed", product_id="p1", brand="Mine")).lines == (
         Line("p1", "Games > Board", "Mine", attributes=("players:4",)),
     )
+    assert interaction(track("Product Viewed", product_id="p1", category="Mine", attributes=["new"])).lines == (
+        Line("p1", "Mine", "Hasbro", attributes=("new",)),
+    )
     assert interaction(track("Product Viewed", product_id="unknown")).lines == (Line("unknown"),)
 
 

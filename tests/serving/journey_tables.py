@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-CHIPS, DIP, FUEL, COUPON, BARE, UNSOLD = 30, 4, 5, 6, 7, 8
+CHIPS, DIP, FUEL, COUPON, BARE, UNSOLD, STRAY = 30, 4, 5, 6, 7, 8, 9
 UNKNOWN = 99
 """A product the product table does not describe."""
 
@@ -20,6 +20,7 @@ PRODUCTS = [
     (FUEL, 2, "FUEL", "National", "COUPON/MISC ITEMS", "GASOLINE-REG UNLEADED", None),
     (COUPON, 2, "DRUG GM", "National", "COUPON/MISC ITEMS", "TICKETS", None),
     (BARE, 2, "MISCELLANEOUS", "National", None, None, None),
+    (STRAY, 2, "MISCELLANEOUS", "National", "SEAFOOD", "TUNA", None),
     (UNSOLD, 2, "PRODUCE", "National", "TROPICAL FRUIT", "BANANAS", "1 LB"),
 ]
 LINES = [  # household, store, basket, product, quantity, sales, time

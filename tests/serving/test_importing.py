@@ -36,7 +36,7 @@ class Purchases:
         return self._count
 
     def shift_ms(self, now: Millis) -> int:
-        return 2 * WEEK
+        return (now - NOW) // WEEK * WEEK + 2 * WEEK
 
     def events(self, shift_ms: int) -> Iterator[SourceEvent]:
         for n in range(self._count):
@@ -149,10 +149,11 @@ class Scripted(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        self.close_connection = "Content-Length" in headers  # an answer cut short
 
     def log_message(self, *_: object) -> None:
         pass
@@ -182,11 +183,12 @@ def patient(
 
 def test_overload_restarts_and_lost_connections_are_waited_out(scripted: ThreadingHTTPServer) -> None:
     busy = (503, {"Retry-After": "7"}, b'{"code": "unavailable", "message": "later"}')
-    line, waits = patient(scripted, [busy, (0, {}, b""), (502, {}, b""), (429, {"Retry-After": "soon"}, b""), GOOD])
+    cut, gone, limited = (200, {"Content-Length": "99"}, b"{"), (0, {}, b""), (429, {"Retry-After": "soon"}, b"")
+    line, waits = patient(scripted, [busy, gone, cut, (502, {}, b""), limited, GOOD])
     taken = line.send(b"{}")
     line.close()
     assert (taken.accepted, taken.rejected) == (3, 1)
-    assert waits == [7.0, 1.0, 1.0, 1.0]
+    assert waits == [7.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_patience_ends_with_what_the_service_last_said(scripted: ThreadingHTTPServer) -> None:

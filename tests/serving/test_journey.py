@@ -12,7 +12,7 @@ pytest.importorskip("pyarrow", reason="comes with the demo data")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from journey_tables import BARE, CHIPS, COUPON, DIP, FUEL, LINES, UNKNOWN, UNSOLD, write_journey
+from journey_tables import BARE, CHIPS, COUPON, DIP, FUEL, LINES, STRAY, UNKNOWN, UNSOLD, write_journey
 
 from events.errors import NotFound
 from events.ids import Millis
@@ -57,7 +57,13 @@ def test_a_product_is_an_item_a_person_can_read(journey: Journey) -> None:
 def test_what_is_not_sold_for_itself_is_not_recommended(journey: Journey) -> None:
     shown = {item["item_id"] for item in of(journey, "item") if item["recommendable"]}
     assert shown == {str(CHIPS), str(DIP), str(UNSOLD)}
-    assert {str(FUEL), str(COUPON), str(BARE)} <= {item["item_id"] for item in of(journey, "item")}
+    hidden = {item["item_id"] for item in of(journey, "item")} - shown
+    assert hidden == {str(FUEL), str(COUPON), str(BARE), str(STRAY)}
+
+
+def test_items_come_by_their_number(journey: Journey) -> None:
+    numbers = [int(item["item_id"]) for item in of(journey, "item")]
+    assert numbers == sorted(numbers)
 
 
 def test_a_basket_is_an_order_with_its_lines_by_product_id_as_a_number(journey: Journey) -> None:
