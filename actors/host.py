@@ -91,6 +91,7 @@ class PartitionHost:
         except BaseException:
             for owned in self._owned.values():
                 owned.close()
+            self._upkeep.shutdown(wait=False)
             raise
         self._writer = Writer(self._owned, self._settings.writer, self._committed)
         self._writer.start()

@@ -11,8 +11,9 @@ from actors.ledger import Ledger
 from actors.profile import Profile
 from actors.state import Change, StateStore
 from actors.working_set import HEADS, PROFILES, Actor, Head, WorkingSet, from_row, newborn
-from events.errors import KeyMissing, PartitionStopped
+from events.errors import KeyMissing, PartitionStopped, UnknownEventType
 from events.log import LogReader
+from events.payload import decode
 from events.record import Record
 from events.types import Payload
 from events.unseal import ERASED_TYPE, Unsealer
@@ -20,7 +21,7 @@ from events.vault import VaultReader
 
 OFFSET: Final = "log"
 """Name of the partition's own log among its state's offsets: the next LSN to fold."""
-CHUNK: Final = 4096
+CHUNK: Final = 16_384
 """Records per commit: enough that a busy profile is written once for many facts."""
 CACHE_BYTES: Final = 64 << 20
 
@@ -100,16 +101,19 @@ class Refold:
         if record.type == ERASED_TYPE:
             self._erased(record.subject, touched)
             return
-        fact = self._opener.open(record)
-        if fact is None:
+        unsealed = self._opener.unseal(record)
+        if unsealed is None:
             return
-        name = fact.owner.key_hash
-        actor = touched[name] if name in touched else self._actors.get(name, fact.owner.has_profile)
+        owner, plain = unsealed
+        name = owner.key_hash
+        actor = touched[name] if name in touched else self._actors.get(name, owner.has_profile)
         if actor is None or actor.subject != record.subject:  # another subject: the key was erased in between
-            actor = newborn(record.subject, fact.owner.has_profile)
+            actor = newborn(record.subject, owner.has_profile)
         try:
-            payload = fact.payload
+            payload = decode(record.type, record.version, plain)
             touched[name] = advanced(actor, record.lsn, record.event_time, record.event_id, payload, self._folding)
+        except UnknownEventType as error:
+            raise UnknownEventType(f"LSN {record.lsn}: {error}") from None
         except Exception as error:  # a fold may fail in any way, and any is reason to stop here
             raise PartitionStopped(
                 f"LSN {record.lsn} ({record.type} version {record.version}) does not fold: {error!r}. It did once: run "

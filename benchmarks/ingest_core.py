@@ -1,8 +1,8 @@
 """What a partition takes and refolds, in one process, without HTTP and without a host: `Partition.append` in batches of
-1,000 simple facts over 2,000 profiles of at least 2 kB, on a real disk with LMDB; then the log folded again from its start.
+1,000 simple facts over 2,000 profiles of at least 2 kB, on a real disk with LMDB; then the log folded again from start.
 
-``python -m benchmarks.ingest_core`` prints the figures; `run` returns them. Times are of the wall clock; the CPU share is
-given beside them, because a busy machine shows in the one and hardly in the other.
+``python -m benchmarks.ingest_core`` prints the figures; `run` returns them. Rates are by the wall clock; CPU time is given
+beside them, because a busy machine shows in the one and much less in the other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ BATCH: Final = 1_000
 WARM_UP: Final = 40
 BATCHES: Final = 40
 STEP_MS: Final = 20_000
+TASTE: Final = 8
+"""Items that one user returns to."""
 SIGNALS: Final[tuple[Signal, ...]] = ("view", "view", "view", "click", "cart", "purchase")
 LINES: Final = [
     Line(str(820_000 + n), f"Department {n % 20} > Commodity {n % 150} > Size {n % 600}", f"Brand {n % 80}", price=2.5)
@@ -43,15 +45,18 @@ LINES: Final = [
 
 
 def batches(rng: random.Random, count: int) -> Iterator[list[Draft]]:
-    """Facts in the order of their times, users and items drawn evenly (the dearest case: no profile twice in a row)."""
+    """Facts in the order of their times; users drawn evenly (dearest: hardly a profile twice in a batch), items from
+    what each user likes."""
+    tastes = [rng.sample(LINES, TASTE) for _ in range(USERS)]
     at = int(time.time() * 1000) - 2 * WARM_UP * BATCH * STEP_MS
     number = 0
     for _ in range(count):
         batch = []
         for _ in range(BATCH):
             number += 1
-            user = f"user-{rng.randrange(USERS)}"
-            event = Interaction(rng.choice(SIGNALS), (rng.choice(LINES),), name="Product Viewed")
+            one = rng.randrange(USERS)
+            user = f"user-{one}"
+            event = Interaction(rng.choice(SIGNALS), (rng.choice(tastes[one]),), name="Product Viewed")
             meta = Meta(message_id=f"message-{number}", user_id=user, sent_at=at, received_at=at + 40)
             at += STEP_MS
             batch.append(Draft(f"u:{user}", rng.randbytes(16), at, "interaction", 1, encode(meta, event)))
@@ -59,7 +64,7 @@ def batches(rng: random.Random, count: int) -> Iterator[list[Draft]]:
 
 
 def run(scale: float = 1.0) -> dict[str, float]:
-    """Events per second (median batch, and all in all), CPU microseconds per event, sizes; ``scale`` shortens the run."""
+    """Events per second (in all, and of the median batch), CPU microseconds per event, sizes; ``scale`` shortens it."""
     collect_seldom()
     with tempfile.TemporaryDirectory(prefix="everfold-ingest-") as folder:
         store = Store.create(Path(folder) / "store", 1, int(time.time() * 1000))

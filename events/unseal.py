@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from events.errors import KeyMissing
 from events.log import LogReader, scan
 from events.payload import decode
@@ -13,14 +11,6 @@ from events.vault import Owner, VaultReader
 
 ERASED_TYPE = "subject_erased"
 """The one type that is stored unsealed, so that it can be read after the key is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """An opened record: whose it is and what it says."""
-
-    owner: Owner
-    payload: Payload
 
 
 class Unsealer:
@@ -38,27 +28,19 @@ class Unsealer:
     def payload(self, record: Record) -> Payload | None:
         """What the record says; None when its subject was erased (`subject_erased` itself can always be read).
 
-        Raises as `open` does.
+        Raises as `unseal` does, and `UnknownEventType` for a type this version does not know.
         """
         if record.type == ERASED_TYPE:
             return decode(record.type, record.version, record.payload)
-        fact = self.open(record)
-        return None if fact is None else fact.payload
-
-    def open(self, record: Record) -> Fact | None:
-        """The record, any but a `subject_erased`, with its owner; None when its subject was erased.
-
-        Raises `KeyMissing` for a key that is gone without a `subject_erased` fact, `Corrupt` for bytes that fail
-        their check, `UnknownEventType` for a type this version does not know.
-        """
         unsealed = self.unseal(record)
-        if unsealed is None:
-            return None
-        owner, plain = unsealed
-        return Fact(owner, decode(record.type, record.version, plain))
+        return None if unsealed is None else decode(record.type, record.version, unsealed[1])
 
     def unseal(self, record: Record) -> tuple[Owner, bytes] | None:
-        """`open` without decoding."""
+        """Whose a record, any but a `subject_erased`, is, and its plain payload; None when its subject was erased.
+
+        Raises `KeyMissing` for a key that is gone without a `subject_erased` fact, `Corrupt` for bytes that fail
+        their check.
+        """
         try:
             opened = self._vault.open(record.subject)
         except KeyMissing as error:
