@@ -1,8 +1,8 @@
 """What a partition takes and refolds, in one process, without HTTP and without a host: `Partition.append` in batches of
-1,000 simple facts over 2,000 profiles of at least 2 kB, on a real disk with LMDB; then the log folded again from start.
+1,000 simple facts over 2,000 profiles of over 2 kB, on a real disk with LMDB; then the log folded again from its start.
 
-``python -m benchmarks.ingest_core`` prints the figures; `run` returns them. Rates are by the wall clock; CPU time is given
-beside them, because a busy machine shows in the one and much less in the other.
+``python -m benchmarks.ingest_core`` prints the figures; `run` returns them. Rates are by the wall clock, with CPU time
+beside them, since a busy machine shows in the one and less in the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A million registered profiles (identify + 10 events each): what they cost, and how fast a host comes back with them.
+"""A million registered profiles (identify + 10 events each): what they cost, and how fast a host is back with them.
 
-The folder is filled in process, through the same `PartitionHost.append` a service calls; then a real service runs over it
-and its host, and later everything, is killed with SIGKILL under the eyes of a client that writes again and again.
+The folder is filled in process, through the same `PartitionHost.append` a service calls; then a real service runs over
+it and its host, and later everything, is killed with SIGKILL while a client writes again and again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The chart behind "a user is not a process": one Ray actor per user against hosted actors, on the machine at hand.
 
-For 100, 300 and 1,000 users: how long until every one of them answered, and what memory that took. The run stops where the
-machine's free memory falls under a floor and says how far it got; the hosted side is `benchmarks.million`.
+For 100, 300 and 1,000 users: how long until every one of them answered, and what memory that took. The run stops where
+the machine's free memory falls under a floor and says how far it got; the hosted side is `benchmarks.million`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import time
 
 import ray
-
 
 FREE_FLOOR = 3 << 30
 SECONDS_MAX = 600.0
