@@ -28,6 +28,8 @@ READERS_MAX = 1024
 TABLES_MAX = 128
 SCAN_ROWS = 512
 COPY_BYTES = 16 << 20
+ROOM_BYTES = 16 << 20
+"""With less than this free, a write that failed is taken to have failed for lack of space."""
 MOVED_CHECK_S = 0.1
 """How long a reader may serve a state folder that has since been replaced by a rebuilt one."""
 
@@ -38,6 +40,14 @@ _MARKER = "marker"
 _open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 _open_lock = threading.Lock()
 """LMDB forbids opening one file twice in a process: reader and writer of one process share the environment."""
+_write_locks: dict[tuple[int, int], threading.Lock] = {}
+
+
+def _write_lock(identity: tuple[int, int]) -> threading.Lock:
+    """Held around everything that may begin a write transaction in this process: commits, and opening a table of an
+    environment that is open for writing. The binding waits for LMDB's own writer lock without letting go of the
+    interpreter, so a thread inside a write transaction and one waiting for it would stop each other for good."""
+    return _write_locks.setdefault(identity, threading.Lock())
 
 
 @dataclass(frozen=True)
@@ -160,12 +170,14 @@ class LmdbReader:
     def _look_at(self, env: lmdb.Environment, tables: Sequence[str]) -> lmdb.Transaction[bytes]:
         """A read transaction that knows ``tables``, those that exist. Each is opened in a transaction of its own
         before: a handle opened inside a read transaction dies with it, and its number is given to another table."""
-        for name in tables:
-            if name not in self._tables:
-                try:
-                    self._tables[name] = env.open_db(name.encode(), create=False)
-                except lmdb.NotFoundError:
-                    pass  # not made yet: empty
+        missing = [name for name in tables if name not in self._tables]
+        if missing:
+            with _write_lock(self._identity):
+                for name in missing:
+                    try:
+                        self._tables[name] = env.open_db(name.encode(), create=False)
+                    except lmdb.NotFoundError:
+                        pass  # not made yet: empty
         return env.begin()
 
     def _present(self) -> lmdb.Environment:
@@ -224,21 +236,30 @@ class LmdbState(LmdbReader):
         tables: dict[str, dict[bytes, bytes | None]] = {}
         for table, key, value in changes:
             tables.setdefault(table, {})[key] = value
-        handles = {name: self._made(name) for name in (*tables, *emptied, _OFFSETS)}
         try:
-            with self._own.begin(write=True) as txn:
-                for name in emptied:
-                    txn.drop(handles[name], delete=False)
-                for name, rows in tables.items():
-                    _put(txn, handles[name], rows)
-                for source, offset in offsets.items():
-                    txn.put(source.encode(), offset.to_bytes(8, "little"), db=handles[_OFFSETS])
-        except (lmdb.DiskError, lmdb.MapFullError, OSError) as error:
-            raise DiskFull(f"the state in {self._folder} could not be written ({error}): free disk space") from error
+            with _write_lock(self._identity):
+                self._commit(tables, offsets, emptied)
         except lmdb.Error as error:
-            if os.strerror(28) not in str(error):
+            if self._has_room():
                 raise
             raise DiskFull(f"the state in {self._folder} could not be written ({error}): free disk space") from error
+
+    def _commit(
+        self, tables: Mapping[str, dict[bytes, bytes | None]], offsets: Mapping[str, int], emptied: Sequence[str]
+    ) -> None:
+        handles = {name: self._made(name) for name in (*tables, *emptied, _OFFSETS)}
+        with self._own.begin(write=True) as txn:
+            for name in emptied:
+                txn.drop(handles[name], delete=False)
+            for name, rows in tables.items():
+                _put(txn, handles[name], rows)
+            for source, offset in offsets.items():
+                txn.put(source.encode(), offset.to_bytes(8, "little"), db=handles[_OFFSETS])
+
+    def _has_room(self) -> bool:
+        """LMDB reports a short write as an input/output error, like any other; only the disk knows better."""
+        status = os.statvfs(self._folder)
+        return status.f_bavail * status.f_frsize > ROOM_BYTES
 
     def copy(self, to: Path) -> None:
         """A compact, synced copy of the last commit in the empty folder ``to``. Commits may go on meanwhile."""

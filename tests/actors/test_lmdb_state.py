@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from state_contract import StateContract
 
 from actors.checkpoints import Checkpoints
 from actors.lmdb_state import LmdbReader, LmdbState, trusted
-from events.errors import Unavailable
+from events.errors import DiskFull, Unavailable
 
 
 class TestLmdbState(StateContract):
@@ -141,3 +142,37 @@ def test_usage_names_readers_and_bytes_and_dead_readers_are_freed(tmp_path: Path
     assert state.usage()["oldest_reader"] == 0
     child.communicate()
     state.close()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this process may not mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_last_commit_and_is_said_to_be_full(tiny_disk: Path) -> None:
+    state = LmdbState(tiny_disk / "state")
+    written = 0
+
+    def write_on() -> None:
+        nonlocal written
+        while True:
+            state.commit([("a", b"%d" % written, bytes(100_000))], {"log": written + 1})
+            written += 1
+
+    with pytest.raises(DiskFull, match="free disk space"):
+        write_on()
+    for _ in range(2):
+        assert state.offsets() == {"log": written}
+        with pytest.raises(DiskFull):
+            state.commit([("a", b"more", bytes(2_000_000))], {"log": 1000})
+    subprocess.run(["mount", "-o", "remount,size=16m", str(tiny_disk)], check=True)
+    state.commit([("a", b"more", b"")], {"log": 1000})
+    assert len(list(state.scan("a"))) == written + 1
+    state.close()
+    assert trusted(tiny_disk / "state")
