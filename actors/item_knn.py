@@ -15,6 +15,9 @@ import numpy as np
 
 from actors.ranked import Floats
 
+SUPPORT_MIN: Final = 0.3
+"""Pair weight below which two items are not called similar: about three common baskets of ten. Of an item sold a few
+times all cosines are chance, and a blend that standardises scores would take the largest chance for certainty."""
 SHRINK: Final = 5.0
 """Baskets' worth of weight at the time of the newest event; 5 ranked better than 1 on The Complete Journey."""
 

@@ -16,7 +16,7 @@ from actors.backlog import Backlog
 from actors.catalogue import Catalogue, key, keys
 from actors.column import Column
 from actors.covisitation import HALF_LIFE_MS, Covisitation, Level
-from actors.item_knn import SHRINK, cosine
+from actors.item_knn import SHRINK, SUPPORT_MIN, cosine
 from actors.lift import (
     STRENGTH_CATEGORY,
     STRENGTH_ITEM,
@@ -86,6 +86,7 @@ class Neighbours:
         level = self._counts.items
         own = level.rows.rows(ids)
         like = cosine(own.sums, level.out[own.left], level.into[own.right], SHRINK * unit)
+        known = own.sums >= SUPPORT_MIN * unit
         pairs = merged(own, self._candidates(ids))
         left, right = pairs.left, pairs.right
         leaf = self._catalogue.leaf.astype(np.int64)
@@ -93,7 +94,10 @@ class Neighbours:
         lift = posterior(pairs.sums, level.expected(left, right), prior, STRENGTH_ITEM * unit)
         goes = lift > 1.0
         rank = tempered(lift[goes], level.into[right[goes]] / level.total) if level.total else lift[goes]
-        return _rows(COVISITED, ids, left[goes], right[goes], rank) + _rows(SIMILAR, ids, own.left, own.right, like)
+        return [
+            *_rows(COVISITED, ids, left[goes], right[goes], rank),
+            *_rows(SIMILAR, ids, own.left[known], own.right[known], like[known]),
+        ]
 
     def categories(self, numbers: Ints, clock: int) -> list[Change]:
         """The back-off rows of ``numbers``."""
