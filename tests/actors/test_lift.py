@@ -83,6 +83,21 @@ def test_own_evidence_overrules_the_type(shop: Shop) -> None:
     assert shop.goes_with("crisps")[0] == "sponge"
 
 
+def test_thin_evidence_is_filled_up_from_the_type(shop: Shop) -> None:
+    shop.bought("crisps", "sponge")
+    assert shop.goes_with("crisps")[:2] == ["sponge", "salsa"]
+
+
+def test_of_two_partners_met_once_the_one_whose_type_fits_comes_first() -> None:
+    shop = Shop({"sponge": "Home > Sponges", **GROCERIES})
+    shop.bought("nachos", "salsa", times=8)
+    shop.bought("milk", "bananas", times=8)
+    shop.bought("crisps", "sponge")
+    shop.bought("crisps", "guacamole")
+    row = shop.goes_with("crisps")
+    assert row.index("guacamole") < row.index("sponge")
+
+
 def test_no_item_goes_with_itself(shop: Shop) -> None:
     for item in GROCERIES:
         assert item not in shop.goes_with(item)
