@@ -90,7 +90,6 @@ class Work:
     actors: dict[KeyHash, Actor] = field(default_factory=dict)
     born: dict[KeyHash, bytes] = field(default_factory=dict)
     """Subjects that have their first record here."""
-    producers: set[str] = field(default_factory=set)
     system: list[Event] = field(default_factory=list)
     refused: list[Entry] = field(default_factory=list)
 
@@ -300,9 +299,7 @@ class Partition:
         return newborn(subject, is_profile(key))
 
     def _record(self, draft: Draft, actor: Actor, now: int, work: Work) -> None:
-        work.producers.add(draft.producer)
-        may_stamp = len(work.producers) == 1 and self._ledger.may_stamp(draft)
-        wish = draft.appended if may_stamp else now
+        wish = draft.appended if self._ledger.may_stamp(draft) else now
         work.appended = max(min(wish, now), work.appended + 1)
         lsn = work.next_lsn
         work.records.append(

@@ -215,13 +215,15 @@ def test_a_state_without_room_catches_up_before_anything_new_is_taken(world: Wor
     assert world.refolded() == world.digests()
 
 
-def test_after_a_failed_sync_nothing_more_is_taken(world: World) -> None:
+@pytest.mark.parametrize("user", ["ann", "somebody new, whose key is synced first"])
+def test_after_a_failed_sync_nothing_more_is_taken(world: World, user: str) -> None:
     partition = world.opened()
     partition.append([view("ann", 1)])
     world.disk.fail_sync_after(0)
-    for number in (2, 3):
-        with pytest.raises(SyncFailed):
-            partition.append([view("ann", number)])
+    with pytest.raises(SyncFailed):
+        partition.append([view(user, 2)])
+    with pytest.raises(SyncFailed):
+        partition.append([view("ann", 3)])
     assert world.version("ann") == 1
 
 
@@ -254,13 +256,24 @@ def test_an_unexpected_failure_stops_the_partition(world: World) -> None:
     assert world.opened().append([view("ann", 1)]) == [Outcome("duplicate", 0)]
 
 
-def test_passivated_actors_come_back_as_they_were(world: World) -> None:
-    partition = world.opened(settings=PartitionSettings(cache_bytes=1, free_floor_bytes=0, dedupe=SMALL))
+@pytest.mark.parametrize(("cache_bytes", "active"), [(1, 0), (10_000, 3), (1_000_000, 5)])
+def test_passivated_actors_come_back_as_they_were(world: World, cache_bytes: int, active: int) -> None:
+    partition = world.opened(settings=PartitionSettings(cache_bytes=cache_bytes, free_floor_bytes=0, dedupe=SMALL))
     for number in range(20):
         partition.append([view(f"user-{number % 5}", number)])
-        assert partition.status()["actors_active"] == 0
+        status = partition.status()
+        assert status["actors_bytes"] <= cache_bytes
+        assert (status["actors_bytes"] > 0) == (status["actors_active"] > 0)
+    assert status["actors_active"] == active
     assert [world.version(f"user-{number}") for number in range(5)] == [4] * 5
     assert world.refolded() == world.digests()
+
+
+def test_slots_with_a_record_are_not_looked_at_again_when_opened(world: World) -> None:
+    partition = world.opened()
+    partition.append([view(f"user-{number}", number) for number in range(7)])
+    partition.append([view("user-7", 8)])
+    assert int.from_bytes(world.state.get("meta", b"slots") or b"", "little") == 8
 
 
 def test_identify_without_interactions_makes_a_profile(world: World) -> None:

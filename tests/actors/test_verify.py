@@ -154,6 +154,24 @@ def test_a_backup_taken_from_a_running_host_restores_to_the_same_store(tmp_path:
     asyncio.run(scene())
 
 
+def test_an_erasure_while_the_backup_is_taken_is_in_it_or_all_of_it_is(tmp_path: Path) -> None:
+    store = made(tmp_path / "store", 1)
+    owner = OwnedPartition(store.folder(P0), P0, opening(store))
+    owner.partition.append([view(user, number) for number, user in enumerate(USERS)])
+
+    def erase_once(records: int) -> None:
+        owner.partition.erase(user_key("user-5"))
+
+    backup(store, tmp_path / "backup", beat=erase_once)
+    restored = restore(tmp_path / "backup", tmp_path / "restored", tmp_path / "store" / "master.key")
+    again = OwnedPartition(restored.folder(P0), P0, opening(restored))
+    assert again.partition.append([view("user-1", 1)])[0].status == "duplicate"
+    assert again.partition.stopped is None
+    again.close()
+    owner.close()
+    assert profiles(restored) == profiles(store)
+
+
 def test_a_backup_holds_no_master_key_and_is_useless_with_another(tmp_path: Path) -> None:
     store = lived(tmp_path / "store")
     backup(store, tmp_path / "backup")

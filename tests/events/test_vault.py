@@ -96,20 +96,20 @@ def test_an_erased_key_is_gone_at_once_for_every_reader(disk: MemoryDisk) -> Non
         vault.seal(ann, EVENT, 8, b"more")
 
 
-def test_an_erased_slot_leads_to_nobody_and_is_durable(disk: MemoryDisk) -> None:
-    vault = opened(disk)
-    ann = created(vault, "u:ann")
-    vault.sync()
-    file = disk.open(SLOTS, "read")
-    before = file.read(0, SLOT_BYTES)
-    vault.erase(ann)
-    disk.crash()
-    file = disk.open(SLOTS, "read")
-    after = file.read(0, SLOT_BYTES)
-    assert ann in after
-    assert name("u:ann") in before
-    assert name("u:ann") not in after
-    assert before[52:108] not in after
+def test_an_erased_slot_leads_to_nobody_and_is_durable() -> None:
+    for seed in range(10):
+        disk = MemoryDisk(seed)
+        vault = opened(disk)
+        ann = created(vault, "u:ann")
+        vault.sync()
+        before = disk.open(SLOTS, "read").read(0, SLOT_BYTES)
+        vault.erase(ann)
+        disk.crash()
+        after = disk.open(SLOTS, "read").read(0, SLOT_BYTES)
+        assert ann in after
+        assert name("u:ann") in before
+        assert name("u:ann") not in after
+        assert before[52:108] not in after
 
 
 def test_a_subject_is_never_given_twice(disk: MemoryDisk) -> None:
