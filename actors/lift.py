@@ -36,6 +36,7 @@ people take comes first."""
 def posterior(n: Floats, e: Floats, prior: Floats | float, strength: float) -> Floats:
     """Posterior mean of the lift; > 0 for a prior > 0.
 
+    >>> import numpy as np
     >>> one = np.array([1.0])
     >>> posterior(0 * one, 0 * one, 3.0, 1.0).tolist(), posterior(98 * one, 9 * one, 2.0, 1.0).tolist()
     ([3.0], [10.0])

@@ -40,7 +40,9 @@ class World:
         self.stream.add(f"i:{item}", ItemUpserted(item, **given))  # type: ignore[arg-type]
 
     def bought(self, *items: str) -> None:
-        self.stream.add(f"u:{self.stream.log.bounds()[1]}", Interaction("purchase", tuple(Line(item) for item in items)), NOW)
+        self.stream.add(
+            f"u:{self.stream.log.bounds()[1]}", Interaction("purchase", tuple(Line(item) for item in items)), NOW
+        )
 
 
 def names(view: ItemView, row: tuple[np.ndarray, np.ndarray]) -> list[str]:  # type: ignore[type-arg]
