@@ -199,7 +199,7 @@ LIST: Final = Doc(
         Field("hidden", "Also hidden, sold out and not recommendable ones", "false"),
         AFTER,
     ),
-    answer={"items": [_SHOWN]},
+    answer={"items": [_SHOWN], "cursor": 1},
     statuses=(200, 503),
 )
 SHOW: Final = Doc("One item", "Catalogue", path=(_ITEM_ID,), query=(AFTER,), answer=_SHOWN, statuses=(200, 404, 503))

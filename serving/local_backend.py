@@ -110,7 +110,7 @@ class LocalBackend:
             numbers |= host.numbers()
             if host.fault():
                 faults["log"] = host.fault()
-        except (TimeoutError, EverfoldError) as error:
+        except (TimeoutError, EverfoldError, RuntimeError) as error:  # RuntimeError: a host closed in this process
             faults["log"] = f"the partition host does not answer ({error})"
         try:
             for number in self._numbers:

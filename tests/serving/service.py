@@ -9,7 +9,8 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class Service:
         assert self._started.wait(START_S), "the service did not start"
         if self._problem is not None:
             raise self._problem
+        assert until(lambda: self.get("/readyz", {}).status == 200, START_S), self.get("/readyz", {})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,9 +81,7 @@ class Service:
         user = base64.b64encode(f"{self.embedded.keys.write_key}:".encode()).decode()
         return {"Authorization": f"Basic {user}"}
 
-    def call(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Answered:
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answered:
         """One request; with the API key unless ``headers`` are given. Bytes are sent as they are, the rest as JSON."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -145,6 +145,16 @@ class Service:
                 await serving
         finally:
             await self.embedded.close()
+
+
+def until(condition: Callable[[], bool], deadline_s: float = 15.0) -> bool:
+    """Whether it came true in time."""
+    waiting, end = threading.Event(), time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        waiting.wait(0.02)
+    return True
 
 
 def viewed(user: str, item: str, **properties: object) -> dict[str, object]:

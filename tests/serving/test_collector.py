@@ -7,7 +7,6 @@ import json
 from base64 import b64encode
 
 import pytest
-
 from service import Service, viewed
 
 EVENT = {"userId": "c-1", "event": "Product Viewed", "properties": {"product_id": "milk"}}
