@@ -144,6 +144,39 @@ def test_usage_names_readers_and_bytes_and_dead_readers_are_freed(tmp_path: Path
     state.close()
 
 
+TOGETHER = """
+import sys, threading
+from pathlib import Path
+from actors.lmdb_state import LmdbReader, LmdbState
+
+folder = Path(sys.argv[1])
+state = LmdbState(folder)
+over = threading.Event()
+
+def read() -> None:
+    reader = LmdbReader(folder)
+    while not over.is_set():
+        reader.get("never made", b"k")
+
+readers = [threading.Thread(target=read) for _ in range(2)]
+for thread in readers:
+    thread.start()
+for _ in range(100):
+    state.commit([("a", b"%d" % number, bytes(100)) for number in range(500)])
+over.set()
+for thread in readers:
+    thread.join()
+print("done")
+"""
+
+
+def test_reader_and_writer_threads_of_one_process_do_not_stop_each_other(tmp_path: Path) -> None:
+    """In a process of its own: what they could stop for good is the whole interpreter."""
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "done\n"
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "tiny"

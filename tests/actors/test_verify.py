@@ -10,6 +10,7 @@ from reader_contract import hosted
 from store_world import made, opening, sent
 
 from actors.backup import backup, restore
+from actors.checkpoints import Checkpoints
 from actors.lmdb_state import LmdbState
 from actors.profile import EMPTY, decode, digest, encode
 from actors.reader import LocalProfiles, PartitionFiles
@@ -144,6 +145,7 @@ def test_a_backup_taken_from_a_running_host_restores_to_the_same_store(tmp_path:
             copied = await asyncio.to_thread(backup, store, tmp_path / "backup")
             assert (copied.records, copied.subjects) == (91, 12)
         restored = restore(tmp_path / "backup", tmp_path / "restored", tmp_path / "store" / "master.key")
+        assert all(Checkpoints(restored.folder(n) / "checkpoints").newest() for n in restored.numbers())
         opened(restored)
         assert profiles(restored) == profiles(store)
         assert all(verify(restored, number, tmp_path / "scratch").equal for number in restored.numbers())
