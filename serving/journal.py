@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
 from events.errors import KeyMissing, NotFound
-from events.ids import Key, partition_of
+from events.ids import Key
 from serving.answered import Answered
 from serving.asked import Asked
 from serving.decision import Decision, Owner, Place, encode, request_hash
@@ -19,18 +19,24 @@ Stored: TypeAlias = tuple[Place, Decision]
 
 
 class Journal:
-    """One per replica, not shared between threads. ``secret`` names requests; ``partitions`` says whose vault holds a
+    """One per replica, not shared between threads. ``secret`` names requests; ``partition`` says whose vault holds a
     subject's key."""
 
     def __init__(
-        self, spool: Spool, sealer: Sealer, answered: Answered, decisions: Decisions, secret: bytes, partitions: int
+        self,
+        spool: Spool,
+        sealer: Sealer,
+        answered: Answered,
+        decisions: Decisions,
+        secret: bytes,
+        partition: Callable[[Key], int],
     ) -> None:
         self._spool = spool
         self._sealer = sealer
         self._answered = answered
         self._decisions = decisions
         self._secret = secret
-        self._partitions = partitions
+        self._partition = partition
 
     @contextmanager
     def claim(self, who: Key | None, request_id: str) -> Iterator[tuple[bytes, Stored | None]]:
@@ -57,7 +63,7 @@ class Journal:
         """
         owner = self._sealer.nobody()
         if asked.who is not None and asked.profile is not None and asked.profile.subject:
-            owner = Owner(partition_of(asked.who, self._partitions), asked.profile.subject)
+            owner = Owner(self._partition(asked.who), asked.profile.subject)
         plain = encode(decision)
         try:
             return self._spool.write(

@@ -19,7 +19,7 @@ def open_store(data: Path, settings: Settings, clock: Clock) -> Store:
     """The store in ``data``, made when there is none."""
     if (data / MANIFEST).exists():
         return Store.open(data)
-    return Store.create(data, settings.store.partitions, millis(clock.now()))
+    return Store.create(data, settings.store.partitions, millis(clock.now()), settings.store.pinned)
 
 
 def opening(store: Store, settings: Settings, clock: Clock) -> Opening:

@@ -19,7 +19,7 @@ from serving.decisions import SPOOL_FOLDER, Decisions, open_decisions
 from serving.journal import Journal
 from serving.keys import Keys
 from serving.logs import Log
-from serving.metrics import Merged, Numbers, file_of
+from serving.metrics import Numbers, alive, file_of
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
 from serving.settings import Settings
@@ -56,7 +56,7 @@ class Replica:
             Answered(spools, decisions),
             decisions,
             store.secrets.decisions,
-            store.manifest.partitions,
+            store.partition,
         )
         return cls(
             store=store,
@@ -72,8 +72,8 @@ class Replica:
 
     def missing(self) -> str:
         """How many replicas are missing, in words; empty when none is."""
-        alive, wanted = Merged.of(self.store.path / NUMBERS).replicas, self.settings.server.replicas
-        return "" if alive >= wanted else f"{alive} of {wanted} replicas are up"
+        up, wanted = alive(self.store.path / NUMBERS), self.settings.server.replicas
+        return "" if up >= wanted else f"{up} of {wanted} replicas are up"
 
     def deps(self, backend: Backend, log: Log, *, demo: bool) -> Deps:
         """What `serving.app.build_app` stands on."""

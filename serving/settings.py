@@ -59,6 +59,9 @@ class StoreSettings(Section):
 
     partitions: Annotated[int, Field(ge=1, le=1024)] = 2
     """Two on one machine: each partition is an fsync of its own. 64 and more for clusters."""
+    pinned: tuple[Annotated[str, Field(pattern="^[ua]:.")], ...] = ()
+    """Keys (``u:`` + userId, ``a:`` + anonymousId) with a partition and a host process of their own: a huge tenant, a
+    bot under watch. Like the number of partitions fixed when a store is made."""
     profiles_cached_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
     """Of profiles kept decoded in the host per partition, least recently used dropped: about 5,000 of 2 kB."""
     free_bytes_min: Annotated[int, Field(ge=0)] = 64 << 20

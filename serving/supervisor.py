@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,15 @@ from typing import BinaryIO
 from events.errors import Conflict, EverfoldError
 from serving import ray_environment
 from serving.ports import Ports, choose
-from serving.probe import is_ready
+from serving.probe import look
 from serving.processes import adopt_orphans, offspring, reap, stamped, sweep
 from serving.ray_environment import Places
 from serving.run import Run
 
-READY_S = 90.0
-"""A start that takes longer is ended and made anew: something in it hangs."""
+ALIVE_S = 90.0
+"""A start of which no replica answers for longer is ended and made anew: something in it hangs."""
+PATIENCE_S = 20.0
+"""After this long the terminal is told what is not ready yet."""
 STOP_S = 3.5
 """What the driver has to end by itself, in order, before everything is killed; the whole stop stays under 5 s."""
 FAILED_STARTS_MAX = 4
@@ -82,6 +84,43 @@ class Up:
         return f"http://{host}:{self.ports.front}"
 
 
+class _Watch:
+    """Follows one start until the service is ready. A service that answers but is not ready (a partition is damaged, a
+    long replay) is left alone and said so: starting it again would not mend it, and what works of it works."""
+
+    def __init__(self, plan: Plan, ports: Ports, on_ready: Callable[[Up], None], tell: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._ports = ports
+        self._on_ready = on_ready
+        self._tell = tell
+        self._began = time.monotonic()
+        self._told: Mapping[str, str] = {}
+        self._ready = False
+        self.alive = False
+
+    @property
+    def pause_s(self) -> float:
+        return 60.0 if self._ready else 0.1
+
+    def look(self, now: float) -> bool:
+        """Ask once; False when nothing has answered for so long that the start is given up."""
+        if self._ready:
+            return True
+        found = look(self._ports.front)
+        self.alive |= found.alive
+        seconds = now - self._began
+        if found.ready:
+            self._ready = True
+            self._on_ready(Up(self._plan, self._ports, seconds))
+        elif found.alive and seconds > PATIENCE_S and found.faults != self._told:
+            self._told = found.faults
+            self._tell("answering, but not ready: " + "; ".join(f"{part}: {why}" for part, why in found.faults.items()))
+        elif not self.alive and seconds > ALIVE_S:
+            self._tell(f"nothing answers after {ALIVE_S:.0f} s: starting again")
+            return False
+        return True
+
+
 class Supervisor:
     """Runs a `Plan` until SIGINT or SIGTERM.
 
@@ -122,23 +161,18 @@ class Supervisor:
             os.close(lock)
 
     def _once(self, ports: Ports) -> bool:
-        """One life of the driver; whether it came up."""
-        began = time.monotonic()
+        """One life of the driver; whether its service came alive."""
         driver = self._start(ports)
         handle = os.pidfd_open(driver.pid)
-        up = False
+        watch = _Watch(self._plan, ports, self._on_ready, self._tell)
         try:
             while not self._stopping:
-                waited = select.select([handle, self._wake], [], [], 60.0 if up else 0.1)[0]
+                waited = select.select([handle, self._wake], [], [], watch.pause_s)[0]
                 self._drain()
                 if handle in waited:
                     self._tell(f"the service's driver ended ({driver.wait()}): starting it again")
                     break
-                if not up and is_ready(ports.front):
-                    up = True
-                    self._on_ready(Up(self._plan, ports, time.monotonic() - began))
-                elif not up and time.monotonic() - began > READY_S:
-                    self._tell(f"not ready after {READY_S:.0f} s: starting again")
+                if not self._stopping and not watch.look(time.monotonic()):
                     break
             if self._stopping:
                 driver.send_signal(signal.SIGTERM)
@@ -147,7 +181,7 @@ class Supervisor:
             os.close(handle)
             self._sweep()
             driver.wait()
-        return up
+        return watch.alive
 
     def _start(self, ports: Ports) -> subprocess.Popen[bytes]:
         plan = self._plan

@@ -40,7 +40,7 @@ def run_up(options: UpOptions, environ: Mapping[str, str], clock: Clock, console
     if (data / MANIFEST).exists():
         store = Store.open(data)
     else:
-        store = Store.create(data, settings.store.partitions, millis(clock.now()))
+        store = Store.create(data, settings.store.partitions, millis(clock.now()), settings.store.pinned)
     keys = Keys.open(data, create=True)
     host = options.host or settings.server.host
     plan = Plan(

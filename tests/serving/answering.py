@@ -49,7 +49,7 @@ class Desk:
 
     def replica(self) -> Answerer:
         answered = Answered(self.folder, self.decisions)
-        self.journals.append(Journal(Spool(self.folder), self.sealer, answered, self.decisions, SECRET, 1))
+        self.journals.append(Journal(Spool(self.folder), self.sealer, answered, self.decisions, SECRET, lambda key: 0))
         return Answerer(self.items, self.journals[-1], self.clock, self.rules)
 
     def subject(self, key: str) -> bytes:
