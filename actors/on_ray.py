@@ -22,6 +22,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from actors.batcher import Batcher
 from actors.directory import Directory
+from actors.garbage import collect_seldom
 from actors.host import PartitionHost
 from actors.profile import decode
 from actors.store import Store
@@ -68,6 +69,7 @@ class Hosted:
     """
 
     def __init__(self, make: Callable[[], PartitionHost]) -> None:
+        collect_seldom()
         self._loop = asyncio.get_running_loop()
         self._make = make
         self._host: PartitionHost | None = None
