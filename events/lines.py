@@ -139,27 +139,32 @@ def lines_at(properties: dict[str, Json], place: Place, enrich: Enrich) -> tuple
 
 
 def _line(product: dict[str, Json], ids: tuple[str, ...], enrich: Enrich) -> Line | None:
+    """A product's line, taken out of it; what it lacks comes from the catalogue. An empty ``attributes`` says that
+    there are none."""
     item = _take_id(product, ids)
     if not item:
         return None
     category = brand = ""
     attributes: tuple[str, ...] = ()
-    quantity, price = 1.0, 0.0
+    quantity, price, plain = 1.0, 0.0, False
     if product:
         category = category_path(product.get("category"))
         if category:
             del product["category"]
         brand = take_label(product, "brand")
-        attributes = attributes_of(product.get("attributes"))
-        if attributes:
+        facets = product.get("attributes")
+        attributes = attributes_of(facets)
+        plain = facets == [] or facets == {}
+        if attributes or plain:
             del product["attributes"]
         found = take_number(product, "quantity", 0.0, QUANTITY_MAX)
         quantity = 1.0 if found is None else found
         price = take_number(product, "price", 0.0, PRICE_MAX) or 0.0
-    if not category or not brand or not attributes:
+    if not category or not brand or not (attributes or plain):
         known = enrich(item)
         if known is not None:
-            category, brand, attributes = category or known[0], brand or known[1], attributes or known[2]
+            category, brand = category or known[0], brand or known[1]
+            attributes = () if plain else attributes or known[2]
     return Line(item, category, brand, quantity, price, attributes)
 
 

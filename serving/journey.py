@@ -53,7 +53,6 @@ class Product(NamedTuple):
     category: str
     brand: str
     item_group: str
-    size: str
     recommendable: bool
 
 
@@ -242,7 +241,6 @@ def _product(row: Sequence[str]) -> Product:
         category=" > ".join(shelf_label(part) for part in (department, category, kind) if part),
         brand=STORE_BRAND if brand == "Private" else f"Maker {maker}",
         item_group=label,
-        size=amount,
         recommendable=bool(category and kind)
         and department not in NOT_SOLD_FOR_ITSELF
         and not category.startswith(("COUPON", "FUEL")),
@@ -260,13 +258,16 @@ def _item(product: Product, price: float, at: int) -> SourceEvent:
         "item_group": product.item_group,
         "price": price,
         "recommendable": product.recommendable,
-        "attributes": [f"size:{product.size}"] if product.size else [],
     }
 
 
 def _line(item: str, product: Product | None, quantity: int, price: float) -> SourceEvent:
-    """A line; the 4,836 lines whose product the source does not describe have an id, a quantity and a price only."""
-    line: SourceEvent = {"product_id": item, "quantity": quantity, "price": price}
+    """A line; the 4,836 lines whose product the source does not describe have an id, a quantity and a price only.
+
+    It says that it has no attributes: nothing need be looked up, so an import does not depend on how far the
+    catalogue has come.
+    """
+    line: SourceEvent = {"product_id": item, "quantity": quantity, "price": price, "attributes": []}
     if product is not None:
         line["category"], line["brand"] = product.category, product.brand
     return line

@@ -41,6 +41,8 @@ def test_what_the_client_left_out_comes_from_the_catalogue() -> None:
     assert interaction(track("Product Viewed", product_id="p1", category="Mine", attributes=["new"])).lines == (
         Line("p1", "Mine", "Hasbro", attributes=("new",)),
     )
+    plain = interaction(track("Product Viewed", product_id="p1", attributes=[]))
+    assert (plain.lines, plain.properties) == ((Line("p1", "Games > Board", "Hasbro"),), {})
     assert interaction(track("Product Viewed", product_id="unknown")).lines == (Line("unknown"),)
 
 

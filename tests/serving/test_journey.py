@@ -47,7 +47,6 @@ def test_a_product_is_an_item_a_person_can_read(journey: Journey) -> None:
         "item_group": "Tortilla/Nacho Chips",
         "price": 2.5,
         "recommendable": True,
-        "attributes": ["size:16 oz"],
     }
     assert items[str(DIP)]["title"] == items[str(DIP)]["item_group"] == "Cheese: Premium"
     assert items[str(DIP)]["brand"] == "Maker 2"
@@ -83,6 +82,7 @@ def test_a_basket_is_an_order_with_its_lines_by_product_id_as_a_number(journey: 
                     "product_id": "4",
                     "quantity": 1,
                     "price": 4.5,
+                    "attributes": [],
                     "category": "Grocery > Cheese > Premium",
                     "brand": "Maker 2",
                 },
@@ -90,6 +90,7 @@ def test_a_basket_is_an_order_with_its_lines_by_product_id_as_a_number(journey: 
                     "product_id": "30",
                     "quantity": 2,
                     "price": 3.0,
+                    "attributes": [],
                     "category": "Grocery > Bag Snacks > Tortilla/Nacho Chips",
                     "brand": "Store brand",
                 },
@@ -103,7 +104,12 @@ def test_lines_without_a_product_and_lines_of_nothing_stay_facts(journey: Journe
     assert {"product_id": str(COUPON), "quantity": 0, "price": 0.0}.items() <= coupons["properties"]["products"][
         0
     ].items()
-    assert fuel["properties"]["products"][-1] == {"product_id": str(UNKNOWN), "quantity": 1, "price": 1.0}
+    assert fuel["properties"]["products"][-1] == {
+        "product_id": str(UNKNOWN),
+        "quantity": 1,
+        "price": 1.0,
+        "attributes": [],
+    }
 
 
 def test_demographics_are_traits_known_with_the_first_basket(journey: Journey) -> None:
