@@ -4,11 +4,11 @@ from hashlib import blake2b
 from random import Random
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.dedupe import Dedupe, DedupeSettings, Remembered
+from actors.id_filter import IdFilter
 from actors.id_set import IdSet, pack_ids
 from actors.state import MemoryState
 
@@ -105,7 +105,7 @@ def test_table_names_go_round_without_mixing() -> None:
 @given(st.lists(st.binary(min_size=16, max_size=16), unique=True, max_size=60), st.data())
 def test_an_id_set_is_a_set(members: list[bytes], data: st.DataObject) -> None:
     """But for the lowest bit of the first byte, which is not told apart."""
-    held = IdSet(64)
+    held = IdSet()
     distinct = list({bytes([member[0] | 1]) + member[1:]: member for member in members}.values())
     cut = data.draw(st.integers(0, len(distinct)))
     held.add(pack_ids(distinct[:cut]))
@@ -120,14 +120,30 @@ def test_ids_that_want_the_same_place_all_find_one() -> None:
     rows = np.zeros((64, 2), dtype=np.uint64)
     rows[:, 0] = 1
     rows[:, 1] = np.arange(64, dtype=np.uint64) << np.uint64(58)
-    held = IdSet(64)
+    held = IdSet()
     held.add(rows)
     assert held.contains(rows).all()
     assert not held.contains(rows + np.array([2, 0], dtype=np.uint64)).any()
 
 
-def test_a_set_takes_no_more_than_its_capacity() -> None:
-    held = IdSet(4)
-    held.add(pack_ids(ids(0, 4)))
-    with pytest.raises(AssertionError):
-        held.add(pack_ids(ids(4, 5)))
+def test_a_set_grows_and_forgets_nothing() -> None:
+    held, expected = IdSet(), IdSet(20_000)
+    for start in range(0, 20_000, 500):
+        held.add(pack_ids(ids(start, start + 500)))
+        expected.add(pack_ids(ids(start, start + 500)))
+    for each in (held, expected):
+        assert each.contains(pack_ids(ids(0, 20_000))).all()
+        assert not each.contains(pack_ids(ids(20_000, 40_000))).any()
+        assert len(each) == 20_000
+
+
+def test_the_filter_names_every_set_that_holds_an_id_and_few_others() -> None:
+    sieve = IdFilter()
+    for number in range(64):
+        sieve.add(pack_ids(ids(number * 100, number * 100 + 100)), number)
+    masks = sieve.masks(pack_ids(ids(0, 6_400))).tolist()
+    assert all(mask >> (index // 100) & 1 for index, mask in enumerate(masks))
+    assert sum(mask.bit_count() for mask in masks) < 6_400 * 1.01
+    sieve.clear(3)
+    assert not any(mask >> 3 & 1 for mask in sieve.masks(pack_ids(ids(0, 6_400))).tolist())
+    assert all(mask >> 4 & 1 for mask in sieve.masks(pack_ids(ids(400, 500))).tolist())
