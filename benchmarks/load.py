@@ -95,8 +95,9 @@ async def connect(port: int) -> Connection:
 async def closed_loop(port: int, requests: Iterable[bytes], connections: int, seconds: float) -> Report:
     """Send ``requests`` over ``connections`` until they or the seconds run out."""
     report, pending = Report(), iter(requests)
+    opened = [await connect(port) for _ in range(connections)]
     start = time.perf_counter()
-    await asyncio.gather(*(_drain(await connect(port), pending, report, start + seconds) for _ in range(connections)))
+    await asyncio.gather(*(_drain(connection, pending, report, start + seconds) for connection in opened))
     report.seconds = time.perf_counter() - start
     return report
 

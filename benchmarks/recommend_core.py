@@ -100,7 +100,7 @@ def open_journal(data: Path, secrets: Secrets) -> Journal:
     disk = LocalDisk(data / "partitions" / "p0")
     sealer = Sealer(secrets.decisions, Vaults(lambda _: VaultReader(disk.open(SLOTS, "read"), secrets.vault_wrap)))
     decisions, spools = open_decisions(data, sealer), data / "spool"
-    return Journal(Spool(spools), sealer, Answered(spools, decisions), decisions, secrets.decisions, 1)
+    return Journal(Spool(spools), sealer, Answered(spools, decisions), decisions, secrets.decisions, lambda key: 0)
 
 
 def decision_bytes(data: Path, decisions: int) -> int:

@@ -119,6 +119,7 @@ def bench(context: typer.Context) -> None:
     """Measure this machine: every figure of the README beside its floor (needs a source checkout)."""
     from importlib import import_module
 
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     try:
         module = import_module("benchmarks.__main__")
     except ModuleNotFoundError as error:
