@@ -7,6 +7,7 @@ twice and nothing is lost. A value that cannot be used (a price of ``"on request
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from events.envelope import text
@@ -21,6 +22,8 @@ Enrich: TypeAlias = Callable[[str], tuple[str, str, tuple[str, ...]] | None]
 
 LABEL_CHARS_MAX: Final = 256
 """Longest category path, brand or attribute that is folded."""
+PATHS_REMEMBERED: Final = 4_096
+"""A shop's category paths come again and again; remembered, each costs a look-up."""
 QUANTITY_MAX: Final = 1e6
 PRICE_MAX: Final = 1e9
 
@@ -77,9 +80,12 @@ def category_path(value: object) -> str:
         value = ">".join(value)
     if not isinstance(value, str) or len(value) > LABEL_CHARS_MAX:
         return ""
-    if ">" not in value:
-        return value.strip()
-    return " > ".join(part for part in map(str.strip, value.split(">")) if part)
+    return _normal_path(value)
+
+
+@lru_cache(PATHS_REMEMBERED)
+def _normal_path(path: str) -> str:
+    return " > ".join(part for part in map(str.strip, path.split(">")) if part)
 
 
 def attributes_of(value: object) -> tuple[str, ...]:
