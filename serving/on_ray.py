@@ -61,7 +61,12 @@ class RayFollowers:
         return await answered(self._handle.status.remote(), STATUS_S, "the followers' status")
 
 
-@serve.deployment(max_ongoing_requests=1000, max_queued_requests=2000, health_check_period_s=5)
+@serve.deployment(
+    max_ongoing_requests=1000,
+    max_queued_requests=2000,
+    health_check_period_s=5,
+    logging_config={"enable_access_log": False, "log_level": "WARNING"},  # the application has its own request log
+)
 @serve.ingress()
 class Door:
     """A replica: the ASGI application over files of this machine and the hosts' handles."""
