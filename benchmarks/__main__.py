@@ -85,7 +85,7 @@ def over_http(data: Path, scale: float) -> dict[str, float]:
     """Everything that is seen from outside."""
     figures: dict[str, float] = {}
     users, items = households(), shelf(5_000)
-    seconds, bench = max(3, int(8 * scale)), [f"bench-{n}" for n in range(BENCH_USERS)]
+    seconds, bench = max(3, int(8 * scale)), [f"bench-{time.time_ns():x}-{n}" for n in range(BENCH_USERS)]
     begun = time.perf_counter()
     with running(data, FOLDER / "service.log") as service:
         figures["start_s"] = time.perf_counter() - begun
@@ -100,6 +100,7 @@ def over_http(data: Path, scale: float) -> dict[str, float]:
         endpoints.ingest(service, bench, items, BENCH_USERS * WARM_EVENTS, 1)
         rounds = [endpoints.ingest(service, bench, items, int(60_000 * scale), seed) for seed in (2, 3, 4)]
         figures |= {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+        figures["ingest_profile_bytes"] = endpoints.profile_bytes(service, bench)
         settle(service, 300)
         ended = time.perf_counter()
     figures["stop_s"] = time.perf_counter() - ended

@@ -6,12 +6,17 @@ import asyncio
 import itertools
 import json
 import random
+import statistics
 import time
 from collections.abc import Iterator
 
+from actors.reader import LocalProfiles
+from actors.store import Store
 from benchmarks import load, wrk
 from benchmarks.service import Service
+from events.ids import user_key
 
+ITEMS_OF_A_USER = 12
 NAMES = ("Product Viewed", "Product Viewed", "Product Viewed", "Product Clicked", "Product Added")
 
 
@@ -49,18 +54,20 @@ def recommend_latency(service: Service, users: list[str], count: int) -> dict[st
 
 
 def batch_bodies(users: list[str], items: list[tuple[str, str]], batches: int, size: int, seed: int) -> list[bytes]:
-    """Batches of distinct events by random users on random items; ``items`` are (id, category)."""
+    """Batches of distinct events by random users; each has a dozen items of its own among ``items`` (id, category),
+    as people do. Same seed, same bodies, but for the message ids."""
     rng, stamp = random.Random(seed), f"{seed:x}{time.time_ns():x}"
     bodies = []
     for batch in range(batches):
         events = []
         for n in range(size):
-            item, category = rng.choice(items)
+            which = rng.randrange(len(users))
+            item, category = items[(which * 31 + rng.randrange(ITEMS_OF_A_USER)) % len(items)]
             events.append(
                 {
                     "type": "track",
                     "event": rng.choice(NAMES),
-                    "userId": rng.choice(users),
+                    "userId": users[which],
                     "messageId": f"{stamp}-{batch}-{n}",
                     "properties": {"product_id": item, "category": category, "price": 2.5, "quantity": 1},
                     "context": {"library": {"name": "bench", "version": "1"}},
@@ -154,3 +161,12 @@ def _fresh_item(service: Service, n: int) -> float:
         if item in shown:
             return (time.perf_counter() - begun) * 1000
         assert time.perf_counter() - begun < 10, f"{item} was never shown: {answer}"
+
+
+def profile_bytes(service: Service, users: list[str]) -> float:
+    """The median size of these users' profiles as stored."""
+    profiles = LocalProfiles(Store.open(service.data))
+    try:
+        return float(statistics.median(len(profiles.view(user_key(user)).blob or b"") for user in users))
+    finally:
+        profiles.close()

@@ -176,6 +176,8 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _read(raw: bytes) -> dict[str, list[float]]:
+    if len(raw) < SIZE:
+        return {}
     cells = np.frombuffer(raw, "<f8", CELLS)
     used = int(cells[0])
     names = raw[NAMES_AT:].split(b"\n", used - 1)[: used - 1]
@@ -200,6 +202,23 @@ def _started(pid: int) -> str:
         return "gone"
 
 
+def alive(folder: Path) -> int:
+    """How many of the processes that publish in ``folder`` live."""
+    return sum(_is_alive(path) for path in folder.glob("*.numbers"))
+
+
+def clear(folder: Path) -> None:
+    """Forget the numbers of processes that are gone: for the start of a service, before its first process."""
+    for path in folder.glob("*.numbers"):
+        if not _is_alive(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(path: Path) -> bool:
+    pid, _, started = path.stem.partition(".")
+    return pid.isdecimal() and _started(int(pid)) == started
+
+
 class Merged:
     """Numbers of many processes as one."""
 
@@ -211,16 +230,15 @@ class Merged:
     def of(cls, folder: Path) -> Merged:
         merged = cls()
         for path in sorted(folder.glob("*.numbers")):
-            pid, started, _ = path.name.split(".")
-            alive = _started(int(pid)) == started
-            merged.replicas += alive
-            merged.add(_read(path.read_bytes()), alive=alive)
+            lives = _is_alive(path)
+            merged.replicas += lives
+            merged.add(_read(path.read_bytes()), lives=lives)
         return merged
 
-    def add(self, numbers: Mapping[str, list[float]], *, alive: bool = True) -> None:
+    def add(self, numbers: Mapping[str, list[float]], *, lives: bool = True) -> None:
         for name, values in numbers.items():
             metric = METRICS[name.partition("{")[0]]
-            if metric.kind == "gauge" and not alive:
+            if metric.kind == "gauge" and not lives:
                 continue
             known = self._totals.get(name)
             self._totals[name] = list(values) if known is None else _merge(metric, known, values)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.metrics import BOUNDS_S, Merged, Numbers, Sample, file_of, quantile, series
+from actors.histogram import BOUNDS_S
+from serving.metrics import Merged, Numbers, alive, clear, file_of, quantile, series
 
 
 def lines(merged: Merged) -> list[str]:
@@ -53,16 +54,11 @@ def test_a_number_is_seen_by_others_the_moment_it_is_set(tmp_path: Path) -> None
 
 def test_gauges_merge_as_their_metric_says() -> None:
     merged = Merged()
-    merged.add_samples(
-        [
-            Sample("everfold_disk_free_bytes", 5.0),
-            Sample("everfold_disk_free_bytes", 3.0),
-            Sample("everfold_follower_age_seconds", 1.0, (("follower", "items"),)),
-            Sample("everfold_follower_age_seconds", 4.0, (("follower", "items"),)),
-            Sample("everfold_spool_backlog_bytes", 1.0),
-            Sample("everfold_spool_backlog_bytes", 2.0),
-        ]
-    )
+    items = series("everfold_follower_age_seconds", follower="items")
+    for disk, age, backlog in ((5.0, 1.0, 1.0), (3.0, 4.0, 2.0)):
+        merged.add(
+            {"everfold_disk_free_bytes": [disk], items: [age], "everfold_spool_backlog_bytes": [backlog]},
+        )
     assert lines(merged) == [
         "everfold_disk_free_bytes 3",
         'everfold_follower_age_seconds{follower="items"} 4',
@@ -70,8 +66,26 @@ def test_gauges_merge_as_their_metric_says() -> None:
     ]
 
 
+def test_numbers_of_an_earlier_run_are_cleared_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    ours = file_of(tmp_path, os.getpid())
+    Numbers(ours).counter("everfold_events_total", outcome="ok").add()
+    (tmp_path / "1.123.numbers").write_bytes(ours.read_bytes())
+    assert alive(tmp_path) == 1
+    assert 'everfold_events_total{outcome="ok"} 2' in lines(Merged.of(tmp_path))
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [ours.name]
+    clear(tmp_path / "missing")
+
+
+def test_a_file_that_is_half_made_counts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "1.1.numbers").write_bytes(b"")
+    (tmp_path / "2.1.numbers").write_bytes(bytes(100))
+    (tmp_path / "nonsense.numbers").write_bytes(b"x")
+    assert lines(Merged.of(tmp_path)) == []
+
+
 def test_labels_are_escaped() -> None:
-    assert series("everfold_events_total", [("outcome", 'a"\\\n')]) == 'everfold_events_total{outcome="a\\"\\\\\\n"}'
+    assert series("everfold_events_total", outcome='a"\\\n') == 'everfold_events_total{outcome="a\\"\\\\\\n"}'
 
 
 def test_only_known_metrics_can_be_used() -> None:
