@@ -85,9 +85,9 @@ def batch_requests(service: Service, bodies: list[bytes]) -> Iterator[bytes]:
 def ingest(
     service: Service, users: list[str], items: list[tuple[str, str]], events: int, seed: int
 ) -> dict[str, float]:
-    """Batches of 100, acknowledged after fdatasync, as fast as 8 connections go."""
+    """Batches of 100, acknowledged after fdatasync, as fast as 16 connections go."""
     prepared = list(batch_requests(service, batch_bodies(users, items, events // 100, 100, seed)))
-    report = asyncio.run(load.closed_loop(service.port, prepared, 8, 120))
+    report = asyncio.run(load.closed_loop(service.port, prepared, 16, 120))
     return {
         "ingest_events_per_s": report.rate * 100,
         "ingest_not_200": float(sum(n for status, n in report.statuses.items() if status != 200)),

@@ -26,9 +26,7 @@ class Nothing:
 
 def serve(folder: Path, port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(
-        data=folder, store_id="bench-noop", host="127.0.0.1", port=port, replicas=2, app="benchmarks.noop:Nothing"
-    )
+    plan = Plan(data=folder, host="127.0.0.1", port=port, replicas=2, app="benchmarks.noop:Nothing")
     Supervisor(plan, lambda up: None, print).run()
 
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.supervisor import stamp_of
+
 READY_S = 90.0
 
 
@@ -83,7 +85,7 @@ def start(data: Path, port: int | None = None, log: Path | None = None) -> Servi
         process.send_signal(signal.SIGTERM)
         raise
     keys = tomllib.loads((data / "keys.toml").read_text())
-    run = json.loads((data / "manifest.json").read_text())["store_id"]
+    run = stamp_of(data)
     return Service(port, keys["write_key"], keys["api_key"], data, run, process)
 
 

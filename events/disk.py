@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from events.errors import DiskFull, NotFound, SyncFailed
+
+FREE_S = 0.02
+"""How long an answer about free space is taken for true: asking costs a system call that a busy writer pays for every
+batch, and the floors leave room for what 20 ms can write."""
 
 OpenMode: TypeAlias = Literal["write", "read"]
 """``write``: read and write, created (with its folders) when missing. ``read``: never creates, never changes."""
@@ -141,6 +146,7 @@ class LocalDisk:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._free = (float("-inf"), 0)
 
     def open(self, path: str, mode: OpenMode = "write") -> LocalFile:
         target = self._root / path
@@ -181,8 +187,13 @@ class LocalDisk:
         (self._root / path).unlink(missing_ok=True)
 
     def free(self) -> int:
-        stat = os.statvfs(self._root)
-        return stat.f_bavail * stat.f_frsize
+        looked, free = self._free
+        now = time.monotonic()
+        if now - looked > FREE_S:
+            stat = os.statvfs(self._root)
+            free = stat.f_bavail * stat.f_frsize
+            self._free = (now, free)
+        return free
 
 
 def _make_folder(folder: Path) -> None:

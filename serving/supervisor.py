@@ -2,7 +2,7 @@
 
 Under it runs one *driver* (`serving.on_ray`), which starts Ray and everything on it. The driver dies with the
 supervisor, Ray dies with the driver, workers die with Ray and HAProxy with its worker, each by the kernel's hand; what
-should survive that all the same carries this store's stamp and is swept at the next start and at stop.
+should survive that all the same carries this folder's stamp and is swept at the next start and at stop.
 
 When the driver ends, because the GCS or the raylet died or by itself, everything is swept and started anew: what was
 acknowledged is durable, so a start from nothing is the only recovery there is to get right.
@@ -57,7 +57,6 @@ class Plan:
     """What is to be run."""
 
     data: Path
-    store_id: str
     host: str
     port: int
     replicas: int
@@ -68,6 +67,17 @@ class Plan:
     @property
     def run(self) -> Path:
         return self.data / "run"
+
+    @property
+    def stamp(self) -> str:
+        return stamp_of(self.data)
+
+
+def stamp_of(data: Path) -> str:
+    """What the processes of the service over ``data`` carry: the folder's device and inode. So a copy or a restored
+    backup, which holds the same store, is another service, and a folder that was moved is still the same."""
+    folder = data.stat()
+    return f"{folder.st_dev:x}-{folder.st_ino:x}"
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,7 @@ class Supervisor:
         with _rotated(plan.run / "driver.log") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", code, str(path)],
-                env=ray_environment.ray_environment(os.environ, plan.store_id, ports, places),
+                env=ray_environment.ray_environment(os.environ, plan.stamp, ports, places),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -220,7 +230,7 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """End everything of this store's: what is below this process, and what an earlier run left."""
-        sweep(lambda: offspring() | stamped(self._plan.store_id))
+        sweep(lambda: offspring() | stamped(self._plan.stamp))
         reap()
 
 

@@ -38,14 +38,13 @@ def run_up(options: UpOptions, environ: Mapping[str, str], clock: Clock, console
     data.mkdir(parents=True, exist_ok=True)
     settings = Settings.load(data, environ)
     if (data / MANIFEST).exists():
-        store = Store.open(data)
+        Store.open(data)
     else:
-        store = Store.create(data, settings.store.partitions, millis(clock.now()), settings.store.pinned)
+        Store.create(data, settings.store.partitions, millis(clock.now()), settings.store.pinned)
     keys = Keys.open(data, create=True)
     host = options.host or settings.server.host
     plan = Plan(
         data=data,
-        store_id=store.manifest.store_id,
         host=host,
         port=settings.server.port if options.port is None else options.port,
         replicas=settings.server.replicas,

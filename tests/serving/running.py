@@ -22,6 +22,7 @@ from types import TracebackType
 from serving.keys import Keys
 from serving.probe import is_ready
 from serving.processes import kill, stamped, sweep
+from serving.supervisor import stamp_of
 
 COMMAND = (sys.executable, "-m", "serving.cli")
 READY_S = 120.0
@@ -118,7 +119,7 @@ class Running:
 
     @property
     def stamp(self) -> str:
-        return str(json.loads((self.data / "manifest.json").read_text())["store_id"])
+        return stamp_of(self.data)
 
     def pids(self, title: str) -> list[int]:
         """This service's processes with these words in their command line."""
