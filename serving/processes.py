@@ -1,7 +1,7 @@
 """The processes of a run: stamped, so that each can be found and ended, and dying with their parents.
 
-Every process started for a data folder carries ``EVERFOLD_RUN=<its stamp>`` in its environment. What an earlier run of the
-same store left behind (its supervisor was killed, a child was reparented) is found by that stamp and ended by pid.
+Every process started for a data folder carries ``EVERFOLD_RUN=<its stamp>`` in its environment. What an earlier run on
+the same folder left behind (its supervisor was killed, a child was reparented) is found by that stamp and ended by pid.
 Nothing is ever matched by name.
 """
 
