@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import lmdb
+
 from actors.host import HostSettings, PartitionHost
 from actors.recovery import Opening
 from actors.store import Store
@@ -25,7 +27,6 @@ from benchmarks.service import Service, running, start, stop
 from events.clock import SystemClock
 from events.ids import user_key
 from events.payload import encode, type_of
-from events.quarantine import quarantine_of
 from events.record import Draft
 from events.types import Event, Identified, Interaction, Line, Meta
 
@@ -34,7 +35,7 @@ CHUNK_USERS = 400
 
 
 def drafts(users: int, seed: int = 1) -> Iterator[list[Draft]]:
-    """Chunks of every user's identify and ten views, in user order within the chunk, like visitors arriving."""
+    """Chunks of every user's identify and ten views of ten items in three aisles, user after user, like visitors."""
     rng, at = random.Random(seed), int(time.time() * 1000) - 86_400_000
     for first in range(0, users, CHUNK_USERS):
         chunk = []
@@ -43,7 +44,7 @@ def drafts(users: int, seed: int = 1) -> Iterator[list[Draft]]:
             chunk.append(_draft(user, 0, at, Identified({"plan": "basic", "country": "NL", "age": n % 80})))
             for seq in range(1, EVENTS_EACH + 1):
                 item = f"item-{int(rng.paretovariate(0.7)) % 50_000}"
-                category = f"Department {len(item) % 7} > Aisle {seq}"
+                category = f"Department {n % 7} > Aisle {(n + seq % 3) % 97}"
                 chunk.append(
                     _draft(user, seq, at + seq * 60_000, Interaction("view", (Line(item, category, "Brand"),)))
                 )
@@ -60,7 +61,7 @@ async def fill(data: Path, users: int) -> dict[str, float]:
     """Register ``users`` profiles in ``data``; seconds it took and events per second."""
     clock = SystemClock()
     store = Store.create(data, 2, clock.now() // 1000)
-    opening = Opening(store.secrets, clock, quarantine_of(store.secrets))
+    opening = Opening(store.secrets, clock)
     host = PartitionHost(store, store.numbers(), opening, HostSettings())
     await host.start()
     begun, done = time.perf_counter(), 0
@@ -73,12 +74,18 @@ async def fill(data: Path, users: int) -> dict[str, float]:
 
 
 def disk(data: Path, users: int) -> dict[str, float]:
-    """Bytes per profile on disk, by what they are for (allocated blocks, not the sparse size)."""
-    sizes = {"log": 0, "vault": 0, "state": 0, "checkpoints": 0, "quarantine": 0}
+    """Bytes per profile on disk, by what they are for: allocated blocks of files, pages in use of LMDB tables."""
+    sizes = {"log": 0, "vault": 0, "state": 0, "dedupe": 0, "checkpoints": 0}
     for path in (data / "partitions").rglob("*"):
-        part = next((name for name in sizes if name in path.relative_to(data).parts), None)
+        part = next((name for name in ("log", "vault", "checkpoints") if name in path.relative_to(data).parts), None)
         if part and path.is_file():
             sizes[part] += path.stat().st_blocks * 512
+    for folder in (data / "partitions").glob("*/state"):
+        with lmdb.open(str(folder), readonly=True, lock=False, max_dbs=64) as env, env.begin() as look:
+            for name in [bytes(name) for name, _ in look.cursor()]:
+                pages = look.stat(env.open_db(name, look, create=False))
+                used = (pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]) * pages["psize"]
+                sizes["dedupe" if b"dedupe" in name else "state"] += used
     return {f"million_{part}_bytes_per_profile": size / users for part, size in sizes.items()}
 
 
