@@ -9,7 +9,7 @@ not care, and what can have one value only keeps the one with the greatest (even
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -156,6 +156,10 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     segments: dict[str, Membership] = {}
     experiments: dict[str, Exposure] = {}
 
+    def whole(self) -> Profile:
+        """Itself: see `Glance`."""
+        return self
+
     @property
     def anonymous_ids(self) -> tuple[str, ...]:
         """Latest first."""
@@ -168,6 +172,49 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 EMPTY: Final = Profile()
+
+
+class Glance(Protocol):
+    """What every answer looks at. The layers behind it are 20 kB that only a new version is decoded for."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def lsn(self) -> int: ...
+
+    @property
+    def subject(self) -> bytes: ...
+
+    @property
+    def consent(self) -> dict[str, Choice]: ...
+
+    def whole(self) -> Profile: ...
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The fields of `Profile` that a `Glance` shows, with the same names and defaults."""
+
+    version: int = 0
+    lsn: int = -1
+    subject: bytes = b""
+    consent: dict[str, Choice] = {}
+
+
+class Stored:
+    """A `Glance` at a blob: the head is decoded, the rest when it is asked for."""
+
+    __slots__ = ("_blob", "consent", "lsn", "subject", "version")
+
+    def __init__(self, head: Head, blob: bytes) -> None:
+        self.version = head.version
+        self.lsn = head.lsn
+        self.subject = head.subject
+        self.consent = head.consent
+        self._blob = blob
+
+    def whole(self) -> Profile:
+        return decode(self._blob)
 
 
 def newest(seen: dict[str, int]) -> tuple[str, ...]:
@@ -191,6 +238,10 @@ def allowed(profile: Profile, purpose: str = PERSONALIZATION, default: bool | No
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _SORTED: Final = msgspec.msgpack.Encoder(order="sorted")
 _DECODER: Final = msgspec.msgpack.Decoder(Profile)
+_HEAD: Final = msgspec.msgpack.Decoder(Head)
+
+MARK_BYTES: Final = 64
+"""Length of a blob's `mark`: map, version, LSN and subject take 59 bytes at most."""
 
 
 def encode(profile: Profile) -> bytes:
@@ -201,6 +252,16 @@ def encode(profile: Profile) -> bytes:
 def decode(blob: bytes) -> Profile:
     """The profile in a blob. Raises `msgspec.ValidationError` for other bytes."""
     return _DECODER.decode(blob)
+
+
+def decode_head(blob: bytes) -> Head:
+    """As `decode`, passing over what a head does not show: a fifth of the time."""
+    return _HEAD.decode(blob)
+
+
+def mark(blob: bytes) -> bytes:
+    """The blob's first bytes, which differ wherever version, LSN or subject do: those fields come first."""
+    return blob[:MARK_BYTES]
 
 
 def digest(profile: Profile) -> bytes:

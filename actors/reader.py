@@ -7,15 +7,16 @@ way travel together. Both pass one contract suite (``tests/actors/reader_contrac
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from actors.batcher import Batcher
 from actors.heartbeat import Pulse
 from actors.history import History
 from actors.lmdb_state import LmdbReader
-from actors.profile import Profile, decode
+from actors.profile import Glance, Head, Profile, Stored, decode, decode_head, mark
 from actors.recovery import STATE
 from actors.refold import OFFSET
 from actors.store import Store
@@ -25,6 +26,9 @@ from events.disk import LocalDisk
 from events.ids import Key, PartitionId, key_hash
 from events.segment_log import SegmentLogReader
 from events.vault import SLOTS, VaultReader
+
+HEADS_KEPT: Final = 8_192
+"""Heads held by one reader, less than 1 kB each."""
 
 
 class ProfileRead(NamedTuple):
@@ -37,6 +41,13 @@ class ProfileRead(NamedTuple):
     """Every record of the partition below this LSN is folded in."""
     age_ms: int
     """0 while the host lives; else how long ago this was known to be the newest; -1: unknown."""
+
+
+class Glanced(NamedTuple):
+    """`ProfileRead` for who may not need the whole profile."""
+
+    profile: Glance | None
+    age_ms: int
 
 
 class ProfileReader(Protocol):
@@ -72,6 +83,7 @@ class LocalProfiles:
         self._store = store
         self._secret = store.secrets.key_hash
         self._states: dict[PartitionId, tuple[LmdbReader, Pulse]] = {}
+        self._heads: OrderedDict[bytes, tuple[bytes, Head]] = OrderedDict()
         for number in store.numbers():
             folder = store.folder(number)
             self._states[number] = (LmdbReader(folder / STATE), Pulse(folder))
@@ -85,6 +97,28 @@ class LocalProfiles:
 
     async def fetch(self, key: Key) -> ProfileRead:
         return self.read(key)
+
+    def glance(self, key: Key) -> Glanced:
+        """As `read`, but decodes only what every answer looks at, once per version of the profile."""
+        state, pulse = self._states[self._store.partition(key)]
+        name = key_hash(self._secret, key)
+        blob = state.get(PROFILES, name)
+        if blob is None:
+            self._heads.pop(name, None)
+            return Glanced(None, pulse.age_ms())
+        return Glanced(Stored(self._head(name, blob), blob), pulse.age_ms())
+
+    def _head(self, name: bytes, blob: bytes) -> Head:
+        seen = mark(blob)
+        known = self._heads.get(name)
+        if known is not None and known[0] == seen:
+            self._heads.move_to_end(name)
+            return known[1]
+        head = decode_head(blob)
+        self._heads[name] = seen, head
+        if len(self._heads) > HEADS_KEPT:
+            self._heads.popitem(last=False)
+        return head
 
     def view(self, key: Key) -> View:
         """`read` without decoding."""

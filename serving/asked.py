@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.profile import Profile
+from actors.profile import Glance
 from events.consent import purposes_in
 from events.errors import BadRequest
 from events.ids import Key, Micros, Millis
@@ -25,7 +25,7 @@ class Asked:
     request: RecommendRequest
     who: Key | None
     """None for nobody, and without consent."""
-    profile: Profile | None
+    profile: Glance | None
     """None for a newcomer, for nobody, and without consent."""
     consent: Consent
     surface: Surface
@@ -37,7 +37,7 @@ class Asked:
 
 def ask(
     request: RecommendRequest,
-    profile: Profile | None,
+    profile: Glance | None,
     at: Micros,
     surfaces: Mapping[str, Surface],
     default_consent: bool,
@@ -65,7 +65,7 @@ def denied_by_request(request: RecommendRequest) -> bool:
         raise BadRequest(str(error)) from None
 
 
-def _consent(request: RecommendRequest, profile: Profile | None, default: bool) -> Consent:
+def _consent(request: RecommendRequest, profile: Glance | None, default: bool) -> Consent:
     """The profile's consent layer is all that is looked at."""
     if request.key() is None:
         return "nobody"

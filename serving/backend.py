@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from actors.history import Told
-from actors.profile import Profile
+from actors.profile import Glance
 from actors.wire import Marks, Placed
 from events.ids import Key, Micros, Millis
 from events.intake import Rejected
@@ -25,7 +25,7 @@ class Seen:
     """A profile as some reader saw it. ``profile`` is None for one never heard of. ``age_ms``: how long ago the state
     it was read from was known to be current; 0 while its host lives, -1: unknown."""
 
-    profile: Profile | None
+    profile: Glance | None
     age_ms: int = 0
 
 

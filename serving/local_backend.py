@@ -76,8 +76,7 @@ class LocalBackend:
 
     async def profile(self, key: Key, as_of: Micros | None = None) -> Seen:
         if as_of is None:
-            read = self._profiles.read(key)
-            return Seen(read.profile, read.age_ms)
+            return Seen(*self._profiles.glance(key))
         files, at = self._store.partition(key), as_of
 
         def look() -> Seen:

@@ -49,7 +49,7 @@ class Profiles:
         await self._waiting.until_seen(request)
         seen = await self._reader.profile(key, as_of)
         at = as_of if as_of is not None else self._clock.now()
-        shown = view(seen.profile or EMPTY, millis(at))
+        shown = view(seen.profile.whole() if seen.profile else EMPTY, millis(at))
         answer = {**shown, **_name(key), "as_of": moment_text(at), "state_age_ms": seen.age_ms}
         if flag_in(query, "details"):
             _add_titles(answer, self._items.snapshot())

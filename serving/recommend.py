@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from actors.item_view import ItemSource, ItemView
-from actors.profile import Profile
+from actors.profile import Glance
 from events.clock import Clock
 from events.errors import BadSettings
 from events.ids import Key
@@ -74,7 +74,7 @@ class Answerer:
         """Whose profile this answer needs; None where it must not read any. Raises `BadRequest`."""
         return None if denied_by_request(request) else request.key()
 
-    def recommend(self, request: RecommendRequest, profile: Profile | None) -> Answer:
+    def recommend(self, request: RecommendRequest, profile: Glance | None) -> Answer:
         """The list for one request; its decision is logged. A `RankRequest` brings its own candidates.
 
         Args:

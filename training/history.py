@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from actors.decay import HALF_LIVES_MS, DecayTable, landmark
 from actors.item_view import ItemView
-from actors.profile import Profile, Recent
+from actors.profile import Glance, Profile, Recent
 from actors.signals import SIGNALS
 from events.ids import Key, Millis
 
@@ -242,21 +242,23 @@ def _liked(table: DecayTable) -> list[tuple[float, str]]:
 class HistoryCache:
     """Histories of the profiles asked for lately, so that the arrays are made once per profile version.
 
-    A key of (profile, version, log position) never names two different profiles, and item indices never change within
-    one numbering; new items may make an unknown one known, hence the catalogue's size.
+    A profile of one version and log position never is another profile, and item indices never change within one
+    numbering; new items may make an unknown one known, hence the catalogue's size. One history is kept per profile.
     """
 
     def __init__(self, kept: int = HISTORIES_KEPT) -> None:
         self._kept = kept
-        self._made: OrderedDict[tuple[str, int, int, str, int], History] = OrderedDict()
+        self._made: OrderedDict[Key, tuple[tuple[bytes, int, int, str, int], History]] = OrderedDict()
 
-    def of(self, key: Key, profile: Profile, items: ItemView) -> History:
-        name = (key, profile.version, profile.lsn, items.numbering, items.size)
-        history = self._made.get(name)
-        if history is None:
-            history = self._made[name] = history_of(profile, items)
-            if len(self._made) > self._kept:
-                self._made.popitem(last=False)
-        else:
-            self._made.move_to_end(name)
+    def of(self, key: Key, profile: Glance, items: ItemView) -> History:
+        state = (profile.subject, profile.version, profile.lsn, items.numbering, items.size)
+        known = self._made.get(key)
+        if known is not None and known[0] == state:
+            self._made.move_to_end(key)
+            return known[1]
+        history = history_of(profile.whole(), items)
+        self._made[key] = state, history
+        self._made.move_to_end(key)
+        if len(self._made) > self._kept:
+            self._made.popitem(last=False)
         return history
