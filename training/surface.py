@@ -52,6 +52,8 @@ class Surface(BaseModel):
     clients that cannot report (mails)."""
 
 
+# Item-kNN weighs little where lift does the same work: one item given, 3,000 held-out baskets of The Complete Journey,
+# information-weighted Recall@10 is .022 against .038 for co-visitation, and what it adds is chance small baskets.
 SURFACES: Final[Mapping[str, Surface]] = {
     surface.name: surface
     for surface in (
@@ -70,18 +72,18 @@ SURFACES: Final[Mapping[str, Surface]] = {
         Surface(
             name="discover",
             repeats="hide",
-            weights={"covisitation": 0.4, "item_knn": 0.25, "popularity": 0.2, "content": 0.15, "newest": 0.02},
+            weights={"covisitation": 0.5, "item_knn": 0.1, "popularity": 0.25, "content": 0.15, "newest": 0.02},
         ),
         Surface(
             name="product",
             history_share=0.25,
-            weights={"covisitation": 0.5, "item_knn": 0.2, "content": 0.2, "popularity": 0.1, "newest": 0.02},
+            weights={"covisitation": 0.7, "item_knn": 0.05, "content": 0.15, "popularity": 0.1, "newest": 0.02},
         ),
         Surface(
             name="cart",
             repeats="cooldown",
             history_share=0.1,
-            weights={"covisitation": 0.6, "item_knn": 0.2, "repeat_purchase": 0.1, "popularity": 0.1, "newest": 0.02},
+            weights={"covisitation": 0.75, "item_knn": 0.05, "repeat_purchase": 0.1, "popularity": 0.1, "newest": 0.02},
         ),
     )
 }
