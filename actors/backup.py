@@ -63,11 +63,13 @@ def backup(store: Store, dest: Path, beat: Callable[[int], None] = lambda record
 def restore(backup_path: Path, dest: Path, master_key: Path) -> Store:
     """A store in the new folder ``dest`` out of a backup and the master key kept elsewhere.
 
-    Raises `NotFound` when there is no whole backup, `Conflict` when ``dest`` holds something, `KeyMissing` for another
-    store's key: then nothing is left in ``dest``.
+    Raises `NotFound` when there is no whole backup or no file at ``master_key``, `Conflict` when ``dest`` holds
+    something, `KeyMissing` for another store's key: then nothing is left in ``dest``.
     """
     if not (backup_path / MANIFEST).exists():
         raise NotFound(f"{backup_path} holds no whole backup: it has no {MANIFEST}")
+    if not master_key.is_file():
+        raise NotFound(f"{master_key} is no file: name the master key that was kept apart from the backup")
     if dest.exists() and any(dest.iterdir()):
         raise Conflict(f"{dest} is not empty: choose another folder to restore into")
     shutil.copytree(backup_path, dest, dirs_exist_ok=True)

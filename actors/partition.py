@@ -236,6 +236,7 @@ class Partition:
             "actors_bytes": self._actors.bytes,
             "subjects": self._ports.vault.count(),
             "disk_free": self._ports.disk.free(),
+            "disk_floor": self._settings.free_floor_bytes,
             "stopped": int(self.stopped is not None),
         }
 

@@ -67,7 +67,9 @@ class OwnedPartition:
             self.epoch = take(disk, "")
             self.log = SegmentLog(disk, "", self.epoch, opening.log)
             self.vault = Vault(open_slots(disk), opening.secrets.vault_wrap)
-            self.quarantine = Quarantine.open(disk, "", self.epoch, opening.secrets.quarantine)
+            self.quarantine = Quarantine.open(
+                disk, "", self.epoch, opening.secrets.quarantine, floor_bytes=opening.log.floor_bytes
+            )
             self.checkpoints = Checkpoints(folder / CHECKPOINTS)
             self.state, stopped = _caught_up(folder, self.checkpoints, self.log, self.vault, opening, beat)
             ports = Ports(disk, self.log, self.state, self.vault, self.quarantine, opening.clock)

@@ -106,11 +106,13 @@ class Quarantine(QuarantineReader):
         self._tried = 0
 
     @classmethod
-    def open(cls, disk: Disk, folder: str, epoch: int, key: bytes, bytes_max: int = BYTES_MAX) -> Quarantine:
-        """The quarantine of the partition in ``folder``, for its owner under ``epoch``. Raises as `SegmentLog`."""
-        settings = SegmentSettings(
-            segment_bytes=bytes_max // _SEGMENTS, merge_bytes=bytes_max // _SEGMENTS, spare=False
-        )
+    def open(
+        cls, disk: Disk, folder: str, epoch: int, key: bytes, bytes_max: int = BYTES_MAX, *, floor_bytes: int
+    ) -> Quarantine:
+        """The quarantine of the partition in ``folder``, for its owner under ``epoch``; ``floor_bytes`` as in
+        `SegmentSettings`. Raises as `SegmentLog`."""
+        part = bytes_max // _SEGMENTS
+        settings = SegmentSettings(segment_bytes=part, merge_bytes=part, floor_bytes=floor_bytes, spare=False)
         return cls(SegmentLog(disk, folder, epoch, settings, NAME), key, bytes_max)
 
     def append(self, entries: Sequence[Entry], durability: Durability = "durable") -> None:

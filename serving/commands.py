@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from actors.backup import backup, restore
+from actors.locking import FolderLock, holder
 from actors.reader import PartitionFiles
 from actors.repartition import repartition
 from actors.store import Store
 from actors.verify import verify
 from events.clock import SystemClock, millis
-from events.errors import BadSettings
+from events.errors import BadSettings, Conflict, Held
 from events.ids import PartitionId
 from events.log import scan
 from events.record import Record
@@ -47,21 +50,46 @@ class Importing:
     quiet_when_done: bool = False
 
 
+class NotAgain(Conflict):
+    """The import is complete, or under way in another process."""
+
+
 def import_history(what: Importing) -> None:
-    """Raises as `run_import` and the sources do."""
-    clock = SystemClock()
+    """Raises as `run_import` and the sources do, and `NotAgain` unless ``quiet_when_done``."""
     source = _source(what)
     client = ImportClient(what.address, Keys.open(what.data, create=False).api_key, time.sleep)
     try:
-        if client.status(source.producer).completed:
-            if not what.quiet_when_done:
-                _OUT.print(f"{source.name} has been imported before: nothing to do.")
-            return
-        began = time.monotonic()
-        with ImportBar(source.name, _OUT) as bar:
-            report = run_import(source, client, millis(clock.now()), bar, what.keep_times)
+        with _alone(what.data, source):
+            _import(what, source, client)
+    except NotAgain:
+        if not what.quiet_when_done:
+            raise
     finally:
         client.close()
+
+
+@contextmanager
+def _alone(data: Path, source: Source) -> Iterator[None]:
+    """Hold the source while it is imported; the kernel lets go of it when this process ends, however it does. Two at
+    once would lose nothing, but the bars and figures of both would lie. Raises `NotAgain`."""
+    folder = data / "run" / "imports" / source.producer
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        lock = FolderLock(folder)
+    except Held:
+        raise NotAgain(f"{source.name} is being imported already, by process {holder(folder)}: let it end") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _import(what: Importing, source: Source, client: ImportClient) -> None:
+    if client.status(source.producer).completed:
+        raise NotAgain(f"{source.name} has been imported before: a second import of it is refused")
+    began = time.monotonic()
+    with ImportBar(source.name, _OUT) as bar:
+        report = run_import(source, client, millis(SystemClock().now()), bar, what.keep_times)
     seconds = time.monotonic() - began
     _OUT.print(
         f"{source.name}: {report.sent:,} events in {seconds:.0f} s ({report.sent / max(seconds, 0.001):,.0f}/s), "

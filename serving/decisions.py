@@ -212,14 +212,16 @@ SEGMENT_BYTES = 16 << 20
 """Smaller than a partition's: bytes past their retention go with their segment."""
 
 
-def open_shipper(data: Path) -> Shipper:
-    """The store's one shipper. An index that a machine crash made doubtful is made again from the log.
+def open_shipper(data: Path, floor_bytes: int) -> Shipper:
+    """The store's one shipper; ``floor_bytes`` as in `SegmentSettings`. An index that a machine crash made doubtful is
+    made again from the log.
 
     Raises `Corrupt` or `DiskFull` as the log does.
     """
     folder = data / FOLDER
     disk = LocalDisk(folder)
-    log = SegmentLog(disk, "", take(disk, ""), SegmentSettings(segment_bytes=SEGMENT_BYTES, spare=False))
+    settings = SegmentSettings(segment_bytes=SEGMENT_BYTES, floor_bytes=floor_bytes, spare=False)
+    log = SegmentLog(disk, "", take(disk, ""), settings)
     index = folder / "index"
     if index.exists() and not trusted(index):
         rmtree(index)

@@ -34,7 +34,7 @@ class Embedded:
         store = open_store(data, settings, clock)
         host = PartitionHost(store, store.numbers(), opening(store, settings, clock), host_settings(settings))
         await host.start()
-        followers = FollowerHost(data, clock)
+        followers = FollowerHost(data, clock, settings.store.free_bytes_min)
         replica = Replica.open(store, settings, clock)
         backend = LocalBackend(store, host, followers, replica.items, lambda: "")
         return cls(host, followers, replica, backend)

@@ -24,6 +24,7 @@ from actors.locking import FolderLock
 from actors.store import Store
 from events.clock import Clock, SystemClock
 from events.errors import Held, Unavailable
+from serving.settings import Settings
 
 if TYPE_CHECKING:
     from actors.item_follower import ItemFollower
@@ -142,9 +143,10 @@ class _Seat:
 
 
 class FollowerHost:
-    """Runs from construction to `close`. Raises `Held` where another process runs the followers of this store."""
+    """Runs from construction to `close`; ``floor_bytes`` of disk are left free. Raises `Held` where another process
+    runs the followers of this store."""
 
-    def __init__(self, data: Path, clock: Clock) -> None:
+    def __init__(self, data: Path, clock: Clock, floor_bytes: int) -> None:
         store = Store.open(data)
         folder = data / FOLDER
         folder.mkdir(exist_ok=True)
@@ -153,7 +155,7 @@ class FollowerHost:
         self._stopping = threading.Event()
         self._seats = (
             _Seat("items", lambda: _items(store, clock)),
-            _Seat("decisions", lambda: _decisions(data, clock)),
+            _Seat("decisions", lambda: _decisions(data, clock, floor_bytes)),
         )
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
@@ -212,13 +214,14 @@ class Followed:
     def __init__(self, data: str) -> None:
         os.nice(NICENESS)
         self._data = Path(data)
+        self._floor_bytes = Settings.load(self._data, os.environ).store.free_bytes_min
         self._host: FollowerHost | None = None
         self._opening = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
         while self._host is None:
             try:
-                self._host = FollowerHost(self._data, SystemClock())
+                self._host = FollowerHost(self._data, SystemClock(), self._floor_bytes)
             except Held:
                 await asyncio.sleep(0.1)
 
@@ -239,10 +242,10 @@ def _items(store: Store, clock: Clock) -> Task:
     return Following(ItemFollower(store), clock)
 
 
-def _decisions(data: Path, clock: Clock) -> Task:
+def _decisions(data: Path, clock: Clock, floor_bytes: int) -> Task:
     from serving.decisions import open_shipper
 
-    return Shipping(open_shipper(data), clock)
+    return Shipping(open_shipper(data, floor_bytes), clock)
 
 
 def _status(seat: _Seat) -> FollowerStatus:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from serving.processes import die_with
 
-_BODY = b'{"error":{"code":"starting","message":"no replica can answer right now: send it again, with the same ids"}}'
+_BODY = b'{"code":"starting","message":"no replica can answer right now: send it again, with the same ids"}'
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Content-Type: application/json\r\n"

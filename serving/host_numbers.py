@@ -21,17 +21,26 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class PartitionFigures(msgspec.Struct, frozen=True):
-    """Of `actors.host.PartitionHost.status`, what is published. ``stopped`` says why it takes no writes."""
+    """Of `actors.host.PartitionHost.status`, what is published. ``stopped`` says why it takes no writes; with less than
+    ``disk_floor`` free it takes none for as long as that lasts."""
 
     end: int
     applied: int
     durable_minus_applied: int
     duplicates: int
     disk_free: int
+    disk_floor: int
     lmdb_oldest_reader: int
     lmdb_bytes: int
     epoch: int
     stopped: str
+
+    @property
+    def fault(self) -> str:
+        """Why it takes no writes now, empty when it does."""
+        if self.stopped or self.disk_free >= self.disk_floor:
+            return self.stopped
+        return f"{self.disk_free >> 20} MiB of disk left, below the floor of {self.disk_floor >> 20}: free some space"
 
 
 class HostFigures(msgspec.Struct, frozen=True):
@@ -51,7 +60,7 @@ class HostFigures(msgspec.Struct, frozen=True):
     def fault(self) -> str:
         """Why writes would fail, empty when they would not."""
         told = [f"partition {number}: {why}" for number, why in sorted(self.unopened.items())]
-        told += [f"partition {number}: {one.stopped}" for number, one in sorted(self.partitions.items()) if one.stopped]
+        told += [f"partition {number}: {one.fault}" for number, one in sorted(self.partitions.items()) if one.fault]
         return "; ".join(told)
 
     def numbers(self) -> dict[str, list[float]]:

@@ -71,11 +71,7 @@ class ImportClient:
     def __init__(
         self, address: str, api_key: str, wait: Callable[[float], None], patience_s: float = PATIENCE_S
     ) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadSettings(f"{address!r} is no address of a service: use http://host:port")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._line = kind(parts.hostname, parts.port, timeout=REQUEST_TIMEOUT_S)
+        self._line = _line(address)
         self._address = address
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._wait = wait
@@ -122,6 +118,18 @@ class ImportClient:
         response = self._line.getresponse()
         answer = response.read()
         return response.status, _seconds(response.getheader("Retry-After", "")), answer
+
+
+def _line(address: str) -> http.client.HTTPConnection:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https"):
+        raise BadSettings(f"{address!r} is no address of a service: use http://host:port")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(host, port, timeout=REQUEST_TIMEOUT_S)
 
 
 def _seconds(retry_after: str) -> float:

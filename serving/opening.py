@@ -12,6 +12,7 @@ from actors.recovery import Opening
 from actors.store import MANIFEST, Store
 from events.clock import Clock, SystemClock, millis
 from events.ids import PartitionId
+from events.segment_log import SegmentSettings
 from serving.settings import Settings
 
 
@@ -24,10 +25,9 @@ def open_store(data: Path, settings: Settings, clock: Clock) -> Store:
 
 def opening(store: Store, settings: Settings, clock: Clock) -> Opening:
     """How a host opens the partitions of ``store``."""
-    limits = PartitionSettings(
-        cache_bytes=settings.store.profiles_cached_bytes, free_floor_bytes=settings.store.free_bytes_min
-    )
-    return Opening(store.secrets, clock, limits)
+    floor = settings.store.free_bytes_min
+    limits = PartitionSettings(cache_bytes=settings.store.profiles_cached_bytes, free_floor_bytes=floor)
+    return Opening(store.secrets, clock, limits, SegmentSettings(floor_bytes=floor))
 
 
 def host_settings(settings: Settings) -> HostSettings:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from events.errors import BadSettings
 from events.intake import IntakeSettings
+from events.segment_log import SegmentSettings
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
 from training.surface import SURFACES, Surface, Values
@@ -64,8 +65,9 @@ class StoreSettings(Section):
     bot under watch. Like the number of partitions fixed when a store is made."""
     profiles_cached_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
     """Of profiles kept decoded in the host per partition, least recently used dropped: about 5,000 of 2 kB."""
-    free_bytes_min: Annotated[int, Field(ge=0)] = 64 << 20
-    """Below this much free disk, writes are refused before anything is touched."""
+    free_bytes_min: Annotated[int, Field(ge=0)] = SegmentSettings().floor_bytes
+    """Below this much free disk, writes are refused before anything is touched: by the logs of facts, of what was set
+    aside and of decisions alike. State and checkpoints need room to finish."""
     checkpoint_s: Annotated[int, Field(ge=5, le=86_400)] = 600
 
 

@@ -83,7 +83,7 @@ class World:
         quiet = SegmentSettings(segment_bytes=20_000, floor_bytes=0, spare=False)
         log = SegmentLog(self.disk, FOLDER, epoch, quiet)
         vault = Vault(open_slots(self.disk, FOLDER), SECRETS.vault_wrap, random=self.random.randbytes)
-        quarantine = Quarantine.open(self.disk, FOLDER, epoch, SECRETS.quarantine)
+        quarantine = Quarantine.open(self.disk, FOLDER, epoch, SECRETS.quarantine, floor_bytes=0)
         refold = Refold(self.state, log, vault, settings.dedupe, folding, vault.erase)
         stopped = None
         try:

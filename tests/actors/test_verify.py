@@ -174,6 +174,13 @@ def test_an_erasure_while_the_backup_is_taken_is_in_it_or_all_of_it_is(tmp_path:
     assert profiles(restored) == profiles(store)
 
 
+def test_restoring_without_the_key_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    backup(lived(tmp_path / "store"), tmp_path / "backup")
+    with pytest.raises(NotFound, match="master key"):
+        restore(tmp_path / "backup", tmp_path / "restored", tmp_path / "mislaid.key")
+    assert not (tmp_path / "restored").exists()
+
+
 def test_a_backup_holds_no_master_key_and_is_useless_with_another(tmp_path: Path) -> None:
     store = lived(tmp_path / "store")
     backup(store, tmp_path / "backup")

@@ -58,7 +58,7 @@ def test_reasons_are_counted_as_they_come(log: Log) -> None:
 
 def test_nothing_a_client_sent_lies_in_clear(tmp_path: Path) -> None:
     disk = LocalDisk(tmp_path)
-    quarantine = Quarantine.open(disk, "p0", take(disk, "p0"), KEY)
+    quarantine = Quarantine.open(disk, "p0", take(disk, "p0"), KEY, floor_bytes=0)
     quarantine.append([entry(0)])
     quarantine.close()
     stored = b"".join(path.read_bytes() for path in (tmp_path / "p0" / "quarantine").iterdir())
@@ -114,7 +114,7 @@ def test_it_lies_beside_the_partitions_log_without_touching_it() -> None:
     disk = MemoryDisk()
     epoch = take(disk, "p0")
     facts = SegmentLog(disk, "p0", epoch, SegmentSettings(floor_bytes=0, spare=False))
-    quarantine = Quarantine.open(disk, "p0", epoch, KEY)
+    quarantine = Quarantine.open(disk, "p0", epoch, KEY, floor_bytes=0)
     quarantine.append([entry(0)])
     assert facts.bounds() == (0, 0)
     assert SegmentLogReader("p0", disk).bounds() == (0, 0)

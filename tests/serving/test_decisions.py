@@ -207,7 +207,7 @@ def test_on_disk_it_works_as_in_memory_and_after_a_restart(tmp_path: Path) -> No
         plain = encode(decision(item))
         places.append(writer.write(AT, owner, lambda p, plain=plain: sealer.seal(owner, p, plain), request=b"r" * 16))
     for round_ in range(3):
-        shipper = open_shipper(tmp_path)
+        shipper = open_shipper(tmp_path, 0)
         assert shipper.ship() == (2 if round_ == 0 else 0)
         shipper.close()
         assert [decisions.lookup(p.text).slate[0].item for p in places if p] == ["tea", "milk"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_an_unknown_route_is_unavailable_and_never_missing(tmp_path: Path) -> No
     text = mended(tmp_path)
     assert "status 404" not in text
     assert "http-request return status 503" in text
+
+
+def test_its_own_503_has_the_shape_every_error_has() -> None:
+    head, body = UNAVAILABLE.split(b"\r\n\r\n")
+    assert set(json.loads(body)) == {"code", "message"}, "tracking SDKs index both"
+    assert b"Content-Length: %d" % len(body) in head
 
 
 def test_only_the_front_leaves_loopback(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_what_cannot_succeed_is_not_tried_again(
     assert waits == []
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "ftp://host", "http://"])
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host:80x", "http://[::1"])
 def test_an_address_that_is_none_is_named(address: str) -> None:
     with pytest.raises(BadSettings, match="http://host:port"):
         ImportClient(address, "k", threading.Event().wait)
