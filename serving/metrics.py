@@ -63,6 +63,7 @@ METRICS: Mapping[str, Metric] = {
     "everfold_dedupe_hits_total": Metric("counter", "Events dropped as already known"),
     "everfold_follower_up": Metric("gauge", "1 while a follower runs", "min"),
     "everfold_follower_lag_records": Metric("gauge", "Records a follower has not read yet", "max"),
+    "everfold_follower_deferred": Metric("gauge", "1 while a follower makes rows anew from what it has read", "max"),
     "everfold_follower_age_seconds": Metric("gauge", "Age of the oldest record a follower has not read", "max"),
     "everfold_spool_backlog_bytes": Metric("gauge", "Decision records not yet shipped"),
     "everfold_lmdb_oldest_reader_commits": Metric("gauge", "Commits since the oldest LMDB read began", "max"),
@@ -251,7 +252,7 @@ class Merged:
         lines: list[str] = []
         for metric in sorted(by_metric):
             lines += self._lines(metric, sorted(by_metric[metric]))
-        return "\n".join(lines) + "\n"
+        return "".join(f"{line}\n" for line in lines)
 
     def _lines(self, metric: str, names: list[str]) -> Iterator[str]:
         about = METRICS[metric]

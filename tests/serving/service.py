@@ -13,16 +13,19 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import uvicorn
 
 from events.clock import Clock, SystemClock
 from serving.app import build_app
 from serving.embedded import Embedded
+from serving.follower_host import unpack_status
 from serving.logs import JsonLog
 from serving.settings import Settings
 
 START_S = 60.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,17 @@ class Service:
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answered:
         return self.call("GET", path, None, headers)
 
-    def run(self, work: Coroutine[object, object, object]) -> None:
+    def run(self, work: Coroutine[object, object, T]) -> T:
         """Run something on the service's event loop."""
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+
+    def settle(self) -> None:
+        """Wait until the item follower has read everything and done its deferred work."""
+        assert until(lambda: self.run(self._rests()), START_S), "the item follower never came to rest"
+
+    async def _rests(self) -> bool:
+        items = [one for one in unpack_status(await self.embedded.followers.status()) if one.name == "items"]
+        return not any(one.lag or one.deferred or one.fault for one in items)
 
     def cookies(self, path: str) -> list[str]:
         """The cookies a path sets, as a browser would send them back."""

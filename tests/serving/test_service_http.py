@@ -117,7 +117,8 @@ def test_every_documented_example_works_and_answers_as_shown(fresh: Service) -> 
         {"type": "track", "userId": str(890 + n), "event": "Order Completed", "properties": {"products": both}}
         for n in range(12)
     ]
-    fresh.get(f"/v1/popular?after={fresh.send(*events)}")
+    fresh.send(*events)
+    fresh.settle()
     given: Any = fresh.call("POST", "/v1/recommend", {"user_id": "900"}).json
     document: Any = openapi(routes(fresh).router.routes)
     tried = 0
