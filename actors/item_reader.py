@@ -36,13 +36,17 @@ from actors.items import META, STATE_KEY, ItemProjection, ItemsState
 from actors.lmdb_state import LmdbReader
 from actors.neighbours import BACKOFF, COVISITED, SIMILAR
 from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
-from actors.ranked import INDEX, NOTHING, Indices, Row, unpack
+from actors.ranked import INDEX, NOTHING, Indices, Row, unpack_head
 from actors.recency import weight
 from actors.state import MemoryState, StateReader
 from events.errors import NotFound
 
 FOLDER: Final = Path("followers") / "items"
 """Where the item follower keeps its state, inside the data folder."""
+
+
+ROWS_KEPT: Final = 4_096
+"""Rows of one table held by a view, less than 1 kB each. Until the next commit they are what the table says."""
 
 
 class _Paths:
@@ -91,6 +95,8 @@ class StoredView:
         self.group = arrays.group
         self.category = arrays.category
         self._now = weight(state.clock, HALF_LIFE_MS)
+        self._popular: dict[int, Row] = {}
+        self._rows: dict[tuple[str, int], dict[int, Row]] = {}
 
     def index(self, item: str) -> int:
         idx = self._names.index.get(item, -1)
@@ -114,33 +120,53 @@ class StoredView:
         return inside
 
     def popular(self, category: int | None, limit: int) -> Row:
-        row = self._store.get(POPULAR, key(ALL if category is None else category)) if category != -1 else None
+        place = ALL if category is None else category
+        known = self._popular.get(place)
+        if known is None:
+            known = self._popular[place] = self._top(place) if category != -1 else NOTHING
+        return known[0][:limit], known[1][:limit]
+
+    def covisited(self, items: Sequence[int], limit: int) -> list[Row]:
+        return self._found(COVISITED, items, limit)
+
+    def similar(self, items: Sequence[int], limit: int) -> list[Row]:
+        return self._found(SIMILAR, items, limit)
+
+    def content(self, items: Sequence[int], limit: int) -> list[Row]:
+        return self._found(CONTENT, items, limit)
+
+    def _top(self, place: int) -> Row:
+        row = self._store.get(POPULAR, key(place))
         if not row:
             return NOTHING
-        top = np.frombuffer(row, TOP, min(limit, len(row) // TOP.itemsize))
+        top = np.frombuffer(row, TOP)
         return top["idx"].astype(np.int32), (top["sum"] / self._now).astype(np.float32)
 
-    def covisited(self, idx: int) -> Row:
-        row = self._store.get(COVISITED, key(idx)) if idx >= 0 else None
-        return unpack(row) if row else self._backoff(idx)
+    def _found(self, table: str, items: Sequence[int], limit: int) -> list[Row]:
+        """The rows of ``items``; what is missing comes in one read."""
+        known = self._rows.setdefault((table, limit), {})
+        missing = [idx for idx in items if idx not in known]
+        if missing:
+            if len(known) + len(missing) > ROWS_KEPT:
+                known.clear()
+                missing = list(items)
+            rows = self._store.get_many(table, [key(idx) for idx in missing if idx >= 0])
+            found = iter(rows)
+            for idx in missing:
+                row = next(found) if idx >= 0 else None
+                if row:
+                    known[idx] = unpack_head(row, limit)
+                else:
+                    known[idx] = self._backoff(idx, limit) if table == COVISITED else NOTHING
+        return [known[idx] for idx in items]
 
-    def similar(self, idx: int) -> Row:
-        return self._row(SIMILAR, idx)
-
-    def content(self, idx: int) -> Row:
-        return self._row(CONTENT, idx)
-
-    def _row(self, table: str, idx: int) -> Row:
-        row = self._store.get(table, key(idx)) if idx >= 0 else None
-        return unpack(row) if row else NOTHING
-
-    def _backoff(self, idx: int) -> Row:
+    def _backoff(self, idx: int, limit: int) -> Row:
         """What goes with the item's type, or else with the categories above it."""
         leaf = int(self.category[idx]) if 0 <= idx < self.size else -1
         for number in self._paths.lineage[leaf].tolist() if leaf >= 0 else ():
             row = self._store.get(BACKOFF, key(number)) if number >= 0 else None
             if row:
-                return unpack(row)
+                return unpack_head(row, limit)
         return NOTHING
 
 

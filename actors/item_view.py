@@ -99,16 +99,16 @@ class ItemView(Protocol):
         """Decayed popularity, overall or of a category of any level; at most 200 are known."""
         ...
 
-    def covisited(self, idx: int) -> Row:
-        """What is done next or bought together, by lift, backed off; at most 64."""
+    def covisited(self, items: Sequence[int], limit: int) -> list[Row]:
+        """Of each item, what is done next or bought together, by lift, backed off; at most 64 are known."""
         ...
 
-    def similar(self, idx: int) -> Row:
-        """Item-kNN, cosine with shrinkage; at most 64."""
+    def similar(self, items: Sequence[int], limit: int) -> list[Row]:
+        """Of each item, item-kNN, cosine with shrinkage; at most 64 are known."""
         ...
 
-    def content(self, idx: int) -> Row:
-        """Items described alike; at most 20."""
+    def content(self, items: Sequence[int], limit: int) -> list[Row]:
+        """Of each item, those described alike; at most 20 are known."""
         ...
 
 

@@ -111,7 +111,9 @@ class LmdbReader:
             return None if handle is None else txn.get(key, db=handle)
 
     def get_many(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        return self.look(table, keys)[0]
+        with self._begin(table) as txn:
+            handle = self._tables.get(table)
+            return [None] * len(keys) if handle is None else [txn.get(key, db=handle) for key in keys]
 
     def look(self, table: str, keys: Sequence[bytes]) -> tuple[list[bytes | None], dict[str, int]]:
         """The values of ``keys`` and the offsets, as of one and the same commit."""

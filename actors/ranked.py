@@ -36,6 +36,13 @@ def unpack(row: bytes) -> Row:
     return np.frombuffer(row, INDEX, count), np.frombuffer(row, SCORE, count, count << 2)
 
 
+def unpack_head(row: bytes, limit: int) -> Row:
+    """As `unpack`, the first ``limit`` only."""
+    count = len(row) >> 3
+    some = min(count, limit)
+    return np.frombuffer(row, INDEX, some), np.frombuffer(row, SCORE, some, count << 2)
+
+
 NOTHING: Final[Row] = unpack(b"")
 
 

@@ -60,7 +60,7 @@ def shown_items(blended: Blended, slate: Slate, names: Sequence[str], query: Que
     )
     shown = []
     for idx, score, propensity, raw, share, because in table:
-        speaking = sorted([row for row, evidence in enumerate(raw) if evidence > 0], key=lambda row: -share[row])
+        speaking = sorted([row for row, said in enumerate(raw) if said > 0], key=share.__getitem__, reverse=True)
         why = reason(names[speaking[0]], because[speaking[0]], query) if speaking else ""
         sources = tuple([names[row] for row in speaking])
         shown.append(Shown(ids[idx], round(score, SCORE_DIGITS), propensity, sources, why))

@@ -58,4 +58,4 @@ def moment_text(at: Micros) -> str:
     >>> moment_text(Micros(86400000001))
     '1970-01-02T00:00:00.000001Z'
     """
-    return (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds")[:-6] + "Z"

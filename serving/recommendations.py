@@ -141,7 +141,7 @@ class Recommendations:
         rows = {"covisited": view.covisited, "similar": view.similar, "content": view.content}
         if kind not in rows:
             raise BadRequest("`by` must be covisited, similar or content")
-        items = _rows(view, rows[kind](idx), limit, details=flag_in(query, "details"))
+        items = _rows(view, rows[kind]((idx,), NEIGHBOURS_MAX)[0], limit, details=flag_in(query, "details"))
         return json_reply({"item_id": view.ids[idx], "by": kind, "items": items})
 
     async def popular(self, request: Request) -> Reply:

@@ -78,7 +78,7 @@ def pool(said: Sequence[Scored]) -> Evidence:
         np.concatenate([scored.idx for scored in said]),
         np.concatenate([scored.score for scored in said]),
         np.concatenate([scored.because for scored in said]),
-        np.repeat(np.arange(len(said), dtype=np.int32), [len(scored.idx) for scored in said]),
+        np.arange(len(said), dtype=np.int32).repeat([len(scored.idx) for scored in said]),
         len(said),
     )
 
@@ -97,7 +97,7 @@ def merge(evidence: Evidence, catalogue_size: int) -> Candidates:
     first = chosen == numbers
     distinct = idx[first]
     columns = len(distinct)
-    cell = (np.cumsum(first) - 1)[chosen] + evidence.row * columns
+    cell = (first.cumsum() - 1)[chosen] + evidence.row * columns
     raw = np.bincount(cell, evidence.score, rows * columns).astype(np.float64, copy=False)
     because = np.full(rows * columns, -1, np.int32)
     because[cell] = evidence.because
@@ -126,7 +126,9 @@ def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
     if total > 0:
         applied /= total
     z *= (speaks / np.where(speaks, deviation, 1.0))[:, None]
-    log_z = np.log1p(np.maximum(z, 0.0))
+    log_z = np.zeros_like(z)
+    above = z > 0.0  # a fifth of the cells, and log1p is what takes the time
+    log_z[above] = np.log1p(z[above])
     score = applied @ (log_z + BELOW_MEAN * np.minimum(z, 0.0))
     return Blended(candidates, z, log_z, tuple(applied.tolist()), score.astype(np.float32))
 
@@ -136,9 +138,10 @@ def features(blended: Blended, columns: Sequence[int]) -> Scores:
     recommender."""
     raw = blended.candidates.raw
     own = raw[:, columns]
-    ordered = np.sort(raw, axis=1)
+    ordered = raw.copy()
+    ordered.sort(axis=1)
     best_at = raw.shape[1]
-    ahead = [best_at - np.searchsorted(line, scores, side="right") for line, scores in zip(ordered, own, strict=True)]
+    ahead = [best_at - line.searchsorted(scores, "right") for line, scores in zip(ordered, own, strict=True)]
     silent = own == 0
     out = np.empty((len(columns), raw.shape[0], len(FEATURES)), np.float32)
     out[:, :, 0] = blended.z[:, columns].T

@@ -58,14 +58,14 @@ class Shop:
         return self.items.snapshot()
 
     def goes_with(self, item: str) -> list[str]:
-        return self._names(self.view().covisited(self.view().index(item)))
+        return self._names(self.view().covisited((self.view().index(item),), 64)[0])
 
     def similar(self, item: str) -> dict[str, float]:
-        row = self.view().similar(self.view().index(item))
+        row = self.view().similar((self.view().index(item),), 64)[0]
         return dict(zip(self._names(row), row[1].tolist(), strict=True))
 
     def content(self, item: str) -> list[str]:
-        return self._names(self.view().content(self.view().index(item)))
+        return self._names(self.view().content((self.view().index(item),), 64)[0])
 
     def popular(self, path: str | None = None) -> list[str]:
         view = self.view()

@@ -101,18 +101,23 @@ class ItemSourceContract:
 
     def test_neighbours_come_best_first(self, shop: World) -> None:
         view = shop.items.snapshot()
-        assert names(view, view.covisited(view.index("nachos")))[0] == "salsa"
-        assert names(view, view.similar(view.index("nachos"))) == ["salsa", "dip"]
-        assert names(view, view.content(view.index("nachos")))[0] == "crisps"
+        assert names(view, view.covisited((view.index("nachos"),), 64)[0])[0] == "salsa"
+        assert names(view, view.similar((view.index("nachos"),), 64)[0]) == ["salsa", "dip"]
+        assert names(view, view.content((view.index("nachos"),), 64)[0])[0] == "crisps"
 
     def test_an_item_never_bought_has_what_goes_with_its_type(self, shop: World) -> None:
         view = shop.items.snapshot()
-        assert names(view, view.covisited(view.index("crisps")))[0] == "salsa"
-        assert names(view, view.similar(view.index("crisps"))) == []
+        assert names(view, view.covisited((view.index("crisps"),), 64)[0])[0] == "salsa"
+        assert names(view, view.similar((view.index("crisps"),), 64)[0]) == []
 
     def test_an_unknown_item_has_no_neighbours(self, shop: World) -> None:
         view = shop.items.snapshot()
-        for row in (view.covisited(-1), view.similar(-1), view.content(-1), view.covisited(99)):
+        for row in (
+            view.covisited((-1,), 64)[0],
+            view.similar((-1,), 64)[0],
+            view.content((-1,), 64)[0],
+            view.covisited((99,), 64)[0],
+        ):
             assert names(view, row) == []
 
     def test_hiding_shows_in_the_next_view_and_not_in_the_last(self, shop: World) -> None:
@@ -146,7 +151,7 @@ class ItemSourceContract:
         after = shop.fold()
         assert after.version != before.version
         assert after.blocked is before.blocked
-        assert names(after, after.similar(after.index("tea"))) == ["dip", "nachos"]
+        assert names(after, after.similar((after.index("tea"),), 64)[0]) == ["dip", "nachos"]
 
     def test_nobody_can_write_to_a_view(self, shop: World) -> None:
         view = shop.items.snapshot()

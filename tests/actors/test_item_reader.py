@@ -121,7 +121,7 @@ items = LocalItems(Path(sys.argv[1]))
 for _ in sys.stdin:
     view = items.snapshot()
     blocked = [view.ids[idx] for idx in range(view.size) if view.blocked[idx]]
-    goes = [view.ids[idx] for idx in view.covisited(view.index("nachos"))[0].tolist()]
+    goes = [view.ids[idx] for idx in view.covisited((view.index("nachos"),), 64)[0][0].tolist()]
     print(json.dumps([view.size, blocked, goes, items.applied(0)]), flush=True)
 """
 

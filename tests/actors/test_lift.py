@@ -107,7 +107,7 @@ def test_no_item_goes_with_itself(shop: Shop) -> None:
 def test_rows_are_in_a_total_order(shop: Shop) -> None:
     view = shop.view()
     for idx in range(view.size):
-        for ids, scores in (view.covisited(idx), view.similar(idx)):
+        for ids, scores in (view.covisited((idx,), 64)[0], view.similar((idx,), 64)[0]):
             order = sorted(zip((-scores).tolist(), ids.tolist(), strict=True))
             assert [item for _, item in order] == ids.tolist()
 
