@@ -22,9 +22,9 @@ from typing import Final
 
 from actors.ranked import Floats
 
-STRENGTH_ITEM: Final = 0.3
-"""s at item level, in expected co-occurrences; 0.1..1 differ little. A basket of n items gives 1/(n - 1) to a pair, so
-0.3 are about three to six common baskets."""
+STRENGTH_ITEM: Final = 1.0
+"""s at item level, in expected co-occurrences; 0.1..1 differ little in recall. A basket of n items gives 1/(n - 1) to a
+pair, so one basket of two gives 1: with s = 1 it does not outweigh what all baskets say about the types."""
 STRENGTH_TYPE: Final = 1.0
 STRENGTH_CATEGORY: Final = 1.0
 DAMPING: Final = 0.5

@@ -44,12 +44,14 @@ long: a disk that was full for a moment."""
 
 class FollowerStatus(msgspec.Struct, frozen=True):
     """Figures of one follower. ``lag`` in records (of the shipper: bytes in spools), ``age_us`` of the oldest fact not
-    read yet; ``fault`` says why it stands still, empty while it runs."""
+    read yet; ``fault`` says why it stands still, empty while it runs; ``deferred``: rows made from what was read are
+    still being made anew."""
 
     name: str
     lag: int = 0
     age_us: int = 0
     fault: str = ""
+    deferred: bool = False
 
 
 class Task(Protocol):
@@ -80,9 +82,12 @@ class Following:
         self._follower = follower
         self._clock = clock
         self._woken = threading.Event()
+        self._deferred = True
 
     def step(self) -> bool:
-        return self._follower.step()
+        self._deferred = True  # before the offsets move, so that nobody sees neither lag nor work
+        self._deferred = self._follower.step()
+        return self._deferred
 
     def wait(self) -> None:
         self._woken.wait(0.02)
@@ -92,7 +97,9 @@ class Following:
         self._woken.set()
 
     def status(self) -> FollowerStatus:
-        return FollowerStatus(self.name, self._follower.lag(), self._follower.age_us(self._clock.now()))
+        deferred = self._deferred  # looked at last, it could be over while the lag was not yet
+        lag, age_us = self._follower.lag(), self._follower.age_us(self._clock.now())
+        return FollowerStatus(self.name, lag, age_us, deferred=deferred or self._deferred)
 
     def close(self) -> None:
         self._follower.close()

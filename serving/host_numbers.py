@@ -100,4 +100,5 @@ def follower_numbers(followers: Iterable[FollowerStatus]) -> dict[str, list[floa
             continue
         found[series("everfold_follower_lag_records", follower=one.name)] = [float(one.lag)]
         found[series("everfold_follower_age_seconds", follower=one.name)] = [one.age_us / 1e6]
+        found[series("everfold_follower_deferred", follower=one.name)] = [float(one.deferred)]
     return found

@@ -21,7 +21,7 @@ from serving.source import SourceEvent
 
 pytestmark = pytest.mark.browser
 
-HOUSEHOLDS = 160
+HOUSEHOLDS = 400
 NACHOS = "tortilla/nacho chips"
 DIPPED = ("dip", "salsa")
 SECOND = "[data-row=foryou]"
@@ -67,11 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         client = ImportClient(running.address, running.embedded.keys.api_key, threading.Event().wait)
         run_import(Sample(Journey.installed()), client, Millis(int(time.time() * 1000)), Silent())
         client.close()
-        wait_for(lambda: running.get("/readyz").status == 200 and followed(running), "the item follower to catch up")
-        nachos = running.get("/v1/items?q=nacho&limit=10").json["items"]
-        for item in cast("list[dict[str, str]]", nachos):
-            similar = f"/v1/similar/{item['item_id']}"
-            wait_for(lambda path=similar: running.get(path).json["items"], "neighbours made after the import")
+        running.settle()
         yield running
 
 
@@ -80,12 +76,6 @@ def wait_for(holds: object, what: str, seconds: float = 60.0) -> None:
     while not holds():  # type: ignore[operator]
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         pause.wait(0.05)
-
-
-def followed(running: Service) -> bool:
-    lines = running.get("/metrics").body.decode().splitlines()
-    lags = [line for line in lines if line.startswith("everfold_follower_lag_records") and "items" in line]
-    return bool(lags) and all(line.endswith(" 0") for line in lags)
 
 
 @pytest.fixture
