@@ -208,13 +208,6 @@ def alive(folder: Path) -> int:
     return sum(_is_alive(path) for path in folder.glob("*.numbers"))
 
 
-def clear(folder: Path) -> None:
-    """Forget the numbers of processes that are gone: for the start of a service, before its first process."""
-    for path in folder.glob("*.numbers"):
-        if not _is_alive(path):
-            path.unlink(missing_ok=True)
-
-
 def _is_alive(path: Path) -> bool:
     pid, _, started = path.stem.partition(".")
     return pid.isdecimal() and _started(int(pid)) == started

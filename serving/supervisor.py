@@ -196,6 +196,7 @@ class Supervisor:
     def _start(self, ports: Ports) -> subprocess.Popen[bytes]:
         plan = self._plan
         _forget_scratch(plan.run)
+        shutil.rmtree(plan.run / "metrics", ignore_errors=True)  # every process that counted there is gone
         places = Places(plan.run, _new_scratch(plan.run))
         ray_environment.write_token(plan.run)
         ray_environment.write_shim(plan.run, plan.host, ray_environment.haproxy_binary(os.environ))

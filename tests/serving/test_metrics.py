@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.histogram import BOUNDS_S
-from serving.metrics import Merged, Numbers, alive, clear, file_of, quantile, series
+from serving.metrics import Merged, Numbers, alive, file_of, quantile, series
 
 
 def lines(merged: Merged) -> list[str]:
@@ -66,15 +66,12 @@ def test_gauges_merge_as_their_metric_says() -> None:
     ]
 
 
-def test_numbers_of_an_earlier_run_are_cleared_and_those_of_the_living_stay(tmp_path: Path) -> None:
+def test_a_process_that_died_counts_on_but_is_not_alive(tmp_path: Path) -> None:
     ours = file_of(tmp_path, os.getpid())
     Numbers(ours).counter("everfold_events_total", outcome="ok").add()
     (tmp_path / "1.123.numbers").write_bytes(ours.read_bytes())
     assert alive(tmp_path) == 1
     assert 'everfold_events_total{outcome="ok"} 2' in lines(Merged.of(tmp_path))
-    clear(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [ours.name]
-    clear(tmp_path / "missing")
 
 
 def test_a_file_that_is_half_made_counts_nothing(tmp_path: Path) -> None:
