@@ -61,6 +61,10 @@ class ItemView(Protocol):
         """Item id by index; may already hold items beyond `size`."""
         ...
 
+    def packed_ids(self, idx: Indices) -> bytes:
+        """The ids of these items as one msgpack array."""
+        ...
+
     @property
     def blocked(self) -> npt.NDArray[np.bool_]:
         """By index: hidden, deleted, out of stock, not recommendable, or never named by the store's catalogue; fresh as

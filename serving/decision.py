@@ -151,7 +151,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     weights: tuple[float, ...]
     """As applied, in the order of ``recommenders``; 0 for those that abstained."""
     candidates: tuple[str, ...]
-    """All that passed the filters, in no particular order, or none where this decision is not in the logged share."""
+    """All that passed the filters, in no particular order, or none where this decision is not in the logged share.
+    Who writes may give them packed already, as `msgspec.Raw`; who reads sees strings."""
     scores: bytes
     """float32 per candidate: the blended relevance."""
     features: bytes

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from actors.item_view import ItemView
 from events.ids import Micros
@@ -73,7 +75,6 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
     request, profile, surface = asked.request, asked.profile, asked.surface
     scores = blended.score
     whole = _share(asked.at) < candidates_logged
-    ids = made.query.items.ids
     return Decision(
         format=FORMAT,
         versions=Versions(
@@ -93,7 +94,7 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
         context=request.context,
         recommenders=made.names,
         weights=blended.weights,
-        candidates=tuple(map(ids.__getitem__, blended.candidates.idx.tolist())) if whole else (),
+        candidates=_packed(made) if whole else (),
         scores=scores.tobytes() if whole else b"",
         features=features(blended, columns).tobytes(),
         gains=scores[columns].tobytes(),
@@ -101,6 +102,11 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
         slate=made.shown,
         test=request.test,
     )
+
+
+def _packed(made: Made) -> tuple[str, ...]:
+    """The candidates' ids, as the encoder puts them into the record: they are only ever read from there."""
+    return cast("tuple[str, ...]", msgspec.Raw(made.query.items.packed_ids(made.blended.candidates.idx)))
 
 
 def answer_of(made: Made, place: Place | None) -> Answer:

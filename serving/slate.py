@@ -53,11 +53,11 @@ def _in_order(gains: Scores, idx: Indices, group: Indices, slots: int) -> list[t
     """(column, label) in the total order, as many as can be needed."""
     head = _head(gains, slots * HEAD_SLOTS)
     order = head[np.lexsort((idx[head], -gains[head]))]
-    labels = group[order]
-    if len(head) < len(gains) and len(np.unique(labels)) < slots:
+    labels = group[order].tolist()
+    if len(head) < len(gains) and len(set(labels)) < slots:
         order = np.lexsort((idx, -gains))
-        labels = group[order]
-    return list(zip(order.tolist(), labels.tolist(), strict=True))
+        labels = group[order].tolist()
+    return list(zip(order.tolist(), labels, strict=True))
 
 
 def _head(gains: Scores, wanted: int) -> npt.NDArray[np.intp]:
@@ -65,4 +65,5 @@ def _head(gains: Scores, wanted: int) -> npt.NDArray[np.intp]:
     if wanted >= len(gains):
         return np.arange(len(gains), dtype=np.intp)
     least = np.partition(gains, len(gains) - wanted)[len(gains) - wanted]
-    return np.flatnonzero(gains >= least)
+    best: npt.NDArray[np.intp] = (gains >= least).nonzero()[0]
+    return best

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 from partition_stream import NOW, Stream
@@ -75,6 +76,18 @@ class ItemSourceContract:
             assert view.item(number).title == item.title()
             assert view.category_path(int(view.category[number])) == category
         assert view.index("unheard of") == -1
+
+    @pytest.mark.parametrize("later", ["", "ü", "a longer id", "x" * 31, "x" * 32, "x" * 256, "€" * 256])
+    def test_ids_are_packed_as_one_array(self, shop: World, later: str) -> None:
+        before = shop.fold()
+        assert msgspec.msgpack.decode(before.packed_ids(np.array([], np.int32))) == []
+        assert msgspec.msgpack.decode(before.packed_ids(np.array([2, 0, 2], np.int32))) == [
+            before.ids[2], before.ids[0], before.ids[2],
+        ]  # fmt: skip
+        if later:
+            shop.upsert(later)
+            view = shop.fold()
+            assert msgspec.msgpack.decode(view.packed_ids(np.arange(view.size, dtype=np.int32))) == list(view.ids)
 
     def test_a_number_that_does_not_exist_is_not_found(self, shop: World) -> None:
         for number in (-1, 5):
