@@ -33,6 +33,6 @@ def pss(pids: list[int]) -> int:
 
 
 def private(pid: int) -> int:
-    """Bytes only this process holds (what ending it would free)."""
-    fields = rollup(pid)
-    return fields.get("Private_Dirty", 0) + fields.get("Private_Clean", 0)
+    """Bytes of a process's own memory: its anonymous pages. Pages of files it maps (LMDB, libraries) belong to the page
+    cache and are dropped when memory is short, so they do not count."""
+    return rollup(pid).get("Anonymous", 0)

@@ -22,7 +22,7 @@ from actors.host import HostSettings, PartitionHost
 from actors.recovery import Opening
 from actors.store import Store
 from actors.wire import pack_drafts
-from benchmarks import memory
+from benchmarks import endpoints, memory
 from benchmarks.service import Service, running, start, stop
 from events.clock import SystemClock
 from events.ids import user_key
@@ -118,9 +118,10 @@ def run(data: Path, users: int) -> dict[str, float]:
         figures |= asyncio.run(fill(data, users))
     figures |= disk(data, users)
     with running(data, data.parent / "million.log") as service:
-        requests = random.Random(2).sample(range(users), min(users, 20_000))
-        for n in requests[:3000]:
-            service.call("GET", f"/v1/profiles/user-{n}")
+        some = [f"user-{n}" for n in random.Random(2).sample(range(users), min(users, 20_000))]
+        endpoints.ingest(
+            service, some, [("item-1", "Department 1 > Aisle 1"), ("item-2", "")], 60_000, 9
+        )  # fills the LRU
         figures["million_host_private_mb"] = memory.private(host_pid(service)) / 1e6
         figures["million_first_write_after_host_kill_s"] = first_write_after(service, [host_pid(service)])
         everything = [service.process.pid, *memory.stamped(service.run)]
