@@ -57,7 +57,7 @@ class Shipper:
         while at < end:
             records = log.read(at, 2048)
             at = records[-1].lsn + 1
-            self._commit(records, at)
+            self._commit([(record.lsn, entry_of(record)) for record in records], at)
 
     def ship(self) -> int:
         """Ship what there is; returns how many decisions. Spools of dead replicas are adopted like any other, and
@@ -116,17 +116,19 @@ class Shipper:
             self._appended = max(entry.at, self._appended + 1)
             records.append(_record(entry, lsn + len(records), self._appended))
         self._log.append(records)
-        self._commit(records, lsn + len(records))
+        self._commit(list(enumerate(entries, lsn)), lsn + len(records))
 
-    def _commit(self, records: Sequence[Record], indexed: int) -> None:
-        """Index these records, the last of the log so far, and remember how far their spools are shipped."""
+    def _commit(self, entries: Sequence[tuple[int, Entry]], indexed: int) -> None:
+        """Index these (LSN, entry), the last of the log so far, and remember how far their spools are shipped."""
         changes: list[Change] = []
-        for record in records:
-            entry, lsn = entry_of(record), record.lsn.to_bytes(8, "little")
-            changes.append((BY_ID, record.event_id, lsn))
+        ends: dict[bytes, int] = {}
+        for number, entry in entries:
+            lsn = number.to_bytes(8, "little")
+            changes.append((BY_ID, entry.place.id, lsn))
             if entry.request != spool.NO_REQUEST:
                 changes.append((BY_REQUEST, entry.request, lsn))
-            changes.append((SPOOLS, entry.place.spool, record.seq.to_bytes(8, "little")))
+            ends[entry.place.spool] = entry.end
+        changes += [(SPOOLS, name, end.to_bytes(8, "little")) for name, end in ends.items()]
         self._index.commit(changes, {INDEXED: indexed})
 
     def _remove(self, name: bytes, offset: int) -> None:
