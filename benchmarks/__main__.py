@@ -92,7 +92,7 @@ def over_http(data: Path, scale: float) -> dict[str, float]:
         settle(service, 300)
         time.sleep(3)
         figures["rest_memory_mb"] = memory.pss([service.process.pid, *memory.stamped(service.run)]) / 1e6
-        figures |= endpoints.recommend_latency(service, users, int(2000 * scale))
+        figures |= endpoints.recommend_latency(service, users, int(5000 * scale))
         with noop.running(FOLDER / "noop") as floor:
             figures |= endpoints.recommend_share(service, floor, users, seconds, 3)
         figures |= endpoints.freshness(service, users, items, int(100 * scale))
