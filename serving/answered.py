@@ -26,6 +26,12 @@ _LOCK_BYTES = 1 << 62
 _FLOCK = struct.Struct("hhqqi4x")
 
 
+class BeingAnswered(Unavailable):
+    """Another replica is answering the same request id at this moment."""
+
+    code = "being_answered"
+
+
 class Answered:
     """One per replica."""
 
@@ -41,7 +47,7 @@ class Answered:
         """Hold the request and yield its stored entry, None when it was never answered (or no lock can be kept,
         as on a read-only disk, where nothing can be stored either).
 
-        Raises `Unavailable` while another replica is answering the same id: the caller's next try finds the answer.
+        Raises `BeingAnswered` while another replica is at it: the caller's next try, a moment later, finds the answer.
         """
         lock = self._opened()
         start = int.from_bytes(request[:8], "little") % _LOCK_BYTES
@@ -49,7 +55,7 @@ class Answered:
             try:
                 fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _range(fcntl.F_WRLCK, start))
             except (BlockingIOError, PermissionError):
-                raise Unavailable("this request id is being answered right now: send it again") from None
+                raise BeingAnswered("this request id is being answered right now: send it again") from None
         try:
             yield self._find(request)
         finally:

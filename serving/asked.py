@@ -34,6 +34,13 @@ class Asked:
     now: Millis
     """The same, as decayed values are read."""
 
+    @property
+    def stored_for(self) -> Key | None:
+        """Whose stored answer a request id finds. A contextual answer is never somebody else's, nor the personal one
+        given before consent was withdrawn; of this name a keyed hash is kept and nothing else."""
+        key = self.request.key()
+        return self.who if self.who is not None or key is None else Key(f"contextual:{key}")
+
 
 def ask(
     request: RecommendRequest,

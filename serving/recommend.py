@@ -89,7 +89,7 @@ class Answerer:
         items = self._items.snapshot()
         if request.as_of is not None:
             return answer_of(self._make(asked, items), None)
-        with self._journal.claim(asked.who, request.request_id) as (request_hash, stored):
+        with self._journal.claim(asked.stored_for, request.request_id) as (request_hash, stored):
             if stored is not None:
                 return again(stored, request, items)
             made = self._make(asked, items)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -17,6 +18,7 @@ from events.clock import Clock
 from events.errors import BadRequest, NotFound
 from events.ids import item_id
 from serving.answer import Answer, RankRequest, RecommendRequest
+from serving.answered import BeingAnswered
 from serving.backend import Reader, Seen
 from serving.decisions import Decisions
 from serving.http import Reply, Request, explained, json_reply
@@ -34,6 +36,7 @@ Asking = TypeVar("Asking", bound=RecommendRequest)
 BODY_BYTES_MAX: Final = 256 << 10
 """A question is small: 200 anchors, 200 exclusions, 500 candidates and 8 kB of context fit in."""
 NEIGHBOURS_MAX: Final = 64
+_LOOK_AGAIN_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 LISTS: Final = ("items", "exclude", "candidates")
 NOBODY: Final = Seen(None)
 
@@ -112,9 +115,19 @@ class Recommendations:
             await self._waiting.until(after)
         key = self._answerer.reads(asked)
         seen = await self._reader.profile(key, asked.as_of) if key is not None else NOBODY
-        answer = self._answerer.recommend(asked, seen.profile)
+        answer = await self._made(asked, seen)
         self._count(answer, asked, seen)
         return Reply(answer.json() if not seen.age_ms else _with_age(answer.json(), seen.age_ms))
+
+    async def _made(self, asked: RecommendRequest, seen: Seen) -> Answer:
+        """The answer. Where another replica is answering the same request id, which takes it a millisecond, this one
+        looks again instead of sending the client away. Raises `BeingAnswered` when that goes on."""
+        for pause_s in _LOOK_AGAIN_S:
+            try:
+                return self._answerer.recommend(asked, seen.profile)
+            except BeingAnswered:
+                await asyncio.sleep(pause_s)
+        return self._answerer.recommend(asked, seen.profile)
 
     def _count(self, answer: Answer, asked: RecommendRequest, seen: Seen) -> None:
         answered = self._answered.get(answer.surface)

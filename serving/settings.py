@@ -18,6 +18,7 @@ from events.intake import IntakeSettings
 from events.segment_log import SegmentSettings
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
+from training.inventory import INVENTORY
 from training.surface import SURFACES, Surface, Values
 
 FILE = "everfold.toml"
@@ -107,6 +108,15 @@ class Settings(Section):
         """Those every service has, and yours."""
         return {**SURFACES, **self.surfaces}
 
+    def check_weights(self) -> None:
+        """Here and not when answers are made: a service that cannot start should say so where it is started. Raises
+        `BadSettings`."""
+        for surface in self.surfaces.values():
+            for name in surface.weights:
+                if name not in INVENTORY:
+                    where = f"surfaces.{surface.name}.weights.{name}"
+                    raise BadSettings(f"setting `{where}` names no recommender" + did_you_mean(name, tuple(INVENTORY)))
+
     @model_validator(mode="before")
     @classmethod
     def _surface_names(cls, given: dict[str, object]) -> dict[str, object]:
@@ -129,6 +139,7 @@ class Settings(Section):
         try:
             settings = cls.model_validate(given)
             settings.event_vocabulary()
+            settings.check_weights()
             return settings
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)
@@ -144,9 +155,11 @@ def _unknown(loc: tuple[int | str, ...]) -> str:
     name = str(loc[-1])
     text = f"unknown setting `{'.'.join(map(str, loc))}`"
     if len(loc) == 1:
-        for section in _SECTIONS:
-            if name in _SECTIONS[section].model_fields:
-                return f"{text}: did you mean `{section}.{name}`?"
+        words = set(name.split("_"))
+        for section, kind in _SECTIONS.items():
+            for key in kind.model_fields:
+                if name == key or words == {section, *key.split("_")}:
+                    return f"{text}: did you mean `{section}.{key}`?"
     return text + did_you_mean(name, _names_beside(loc))
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from service import Answered as Reply
 from service import Service, bought, viewed
+
+from events.ids import user_key
+from serving.answered import Answered
+from serving.decision import request_hash
+from serving.decisions import SPOOL_FOLDER
 
 ITEMS: list[dict[str, object]] = [
     {"item_id": f"{kind}-{n}", "title": f"{kind.title()} {n}", "category": f"Food > {kind.title()}", "price": n + 0.5}
@@ -85,6 +92,34 @@ def test_a_request_id_gets_its_stored_answer_again(shop: Service) -> None:
     token = shop.send(viewed("again", "chips-1"))
     assert ask(shop, user_id="again", request_id="r-1", after=token) == first
     assert ask(shop, user_id="again", request_id="r-2", after=token) != first
+
+
+def test_a_request_id_never_brings_the_answer_of_somebody_else_nor_one_from_before_a_withdrawal(shop: Service) -> None:
+    shop.send(viewed("willing", "chips-1"))
+    shop.settle()
+    no = {"consent": {"categoryPreferences": {"personalization": False}}}
+    personal = ask(shop, user_id="willing", request_id="page-1")
+    withdrawn = ask(shop, user_id="willing", request_id="page-1", context=no)
+    other = ask(shop, user_id="unwilling", request_id="page-1", context=no)
+    assert len({answer["recommendation_id"] for answer in (personal, withdrawn, other)}) == 3
+    assert (personal["profile_version"], withdrawn["profile_version"]) == (1, None)
+    assert ask(shop, user_id="unwilling", request_id="page-1", context=no) == other
+
+
+def test_a_request_that_another_replica_is_answering_is_waited_for(shop: Service) -> None:
+    replica = shop.embedded.replica
+    name = request_hash(replica.store.secrets.decisions, user_key("busy"), "r-9")
+    other = Answered(replica.store.path / SPOOL_FOLDER, replica.decisions)
+    answers: list[Reply] = []
+    asking = threading.Thread(target=lambda: answers.append(shop.get("/v1/recommend?user_id=busy&request_id=r-9")))
+    with other.claim(name):
+        gone_on = shop.get("/v1/recommend?user_id=busy&request_id=r-9")
+        assert (gone_on.status, gone_on.json["code"]) == (503, "being_answered")
+        asking.start()
+        assert shop.get("/healthz").status == 200, "nobody else waits"
+    asking.join()
+    assert [answer.status for answer in answers] == [200]
+    other.close()
 
 
 def test_as_of_answers_from_the_past_and_logs_nothing(shop: Service) -> None:
