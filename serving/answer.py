@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from events.errors import BadRequest
-from events.ids import Key, Micros, anonymous_key, user_key
+from events.ids import Key, Micros, anonymous_key, item_id, user_key
 
 IDS_MAX = 200
 CANDIDATES_MAX = 500
@@ -56,6 +56,8 @@ class RecommendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise BadRequest(
                 f"`context` is larger than {CONTEXT_BYTES_MAX} bytes: send what an answer may depend on only"
             )
+        for named in (*self.items, *self.exclude):
+            item_id(named)
 
 
 class RankRequest(RecommendRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +69,8 @@ class RankRequest(RecommendRequest, frozen=True, kw_only=True, forbid_unknown_fi
 
     def check(self, n_max: int) -> None:
         RecommendRequest.check(self, CANDIDATES_MAX)
+        for named in self.candidates:
+            item_id(named)
 
 
 class AnsweredItem(msgspec.Struct, frozen=True, omit_defaults=True):

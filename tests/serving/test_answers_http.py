@@ -250,3 +250,10 @@ def test_a_token_of_another_store_is_refused(shop: Service, tmp_path: Path) -> N
     answer = shop.get(f"/v1/recommend?after={far}")
     assert (answer.status, answer.json["code"]) == (503, "not_yet")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("bad", ["x" * 10_000, "a\x00b", ""], ids=["overlong", "nul", "empty"])
+def test_an_item_id_that_cannot_be_one_is_refused_wherever_a_question_names_it(shop: Service, bad: str) -> None:
+    for path, field in (("recommend", "items"), ("recommend", "exclude"), ("rank", "candidates")):
+        answer = shop.call("POST", f"/v1/{path}", {"anonymous_id": "asker", field: [bad]})
+        assert (answer.status, answer.json["code"]) == (400, "bad_id"), (field, answer)
