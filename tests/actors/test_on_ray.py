@@ -41,21 +41,20 @@ def viewed(key, n):
     event = Interaction("view", (Line(f"item-{n}"),))
     return Draft(key, event_id(b"k" * 32, "w", f"{key}-{n}"), 1000 + n, "interaction", 1, encode(Meta(), event))
 
+async def until_available(ask):
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await ask()
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
 async def appended(host, drafts):
-    while True:
-        try:
-            return unpack_placed(await host.append(pack_drafts(drafts)))
-        except Unavailable:
-            await asyncio.sleep(0.05)
+    return unpack_placed(await until_available(lambda: host.append(pack_drafts(drafts))))
 
 async def story():
     host = RayHost(store, hosts)
-    while True:
-        try:
-            await host.status()
-            break
-        except Unavailable:
-            await asyncio.sleep(0.05)
+    await until_available(host.status)
     drafts = [viewed(key, n) for n in range(3) for key in ("u:u42", "u:bot", "a:b-7")]
     placed = await appended(host, drafts)
     told["statuses"] = sorted({one.status for one in placed})
