@@ -18,6 +18,7 @@ from actors.item_view import ItemView
 from events.ids import Millis
 from training.anchors import NO_ANCHORS, Anchors
 from training.history import NO_HISTORY, History
+from training.model import Bound
 from training.surface import Surface
 
 Indices: TypeAlias = npt.NDArray[np.int32]
@@ -37,6 +38,9 @@ class Query:
     """Only items of this category are wanted; recommenders may use it to look where such items are."""
     depth: int = 64
     """How many candidates are worth having, about four times the list's length."""
+    model: Bound | None = None
+    """What retraining fitted, as this request's item table sees it; None until a model was promoted. Recommenders that
+    need it abstain without."""
 
 
 @dataclass(frozen=True, slots=True)

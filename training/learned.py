@@ -1,0 +1,67 @@
+"""What was learned of the blend: the weights a replica scores with. Published by the learner as one row, read by every
+replica between two requests, multiplied in numpy.
+
+    logit_o(c) = intercept_o + Σ over recommenders r, features f of weights_o[r, f] · x[r, f, c]
+               + Σ over context features e of context_o[e] · x[e, c]
+    P_o(c)     = 1 / (1 + exp(-logit_o(c)))
+    relevance  = Σ over outcomes o of value_o · P_o(c)
+
+x are `training.blend.FEATURES` of each recommender, and `CONTEXT`. The same numbers go into River's ``learn_one``, so
+a replica's prediction is River's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Outcome: TypeAlias = Literal["click", "cart", "purchase"]
+OUTCOMES: Final[tuple[Outcome, ...]] = ("click", "cart", "purchase")
+"""What may become of a shown item, in the order of `training.surface.Values`."""
+
+CONTEXT: Final = ("position", "hedge", "fatigue")
+"""Features of a shown item besides the recommenders' own: ``position`` = 1 / log2(1 + slot), slots from 1, held at
+1 (slot 1) when scoring; ``hedge`` = Σ over recommenders of hedge weight · log_z; ``fatigue`` = log1p of the decayed
+impressions without an act since."""
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceWeights:
+    """The blend of one surface. Rows are `OUTCOMES`."""
+
+    intercept: Matrix
+    """Shape (outcomes,)."""
+    recommenders: Matrix
+    """Shape (outcomes, len(Learned.names) · len(FEATURES)), recommender by recommender."""
+    context: Matrix
+    """Shape (outcomes, len(CONTEXT))."""
+    hedge: Matrix
+    """Shape (len(Learned.names),): fixed-share Hedge's weights, not negative, summing to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Weights of every surface at one moment, and the model they belong to."""
+
+    version: str
+    """Names the weights: equal versions, equal weights."""
+    model: str
+    """Id of the model artefact (`training.model`) these weights were learned with; empty: none was promoted yet."""
+    names: tuple[str, ...]
+    """Recommenders, in the order of the columns."""
+    surfaces: Mapping[str, SurfaceWeights]
+    """A surface that is not here is scored with its fixed weights."""
+
+
+class LearnedSource(Protocol):
+    """Where a request gets the weights from."""
+
+    def snapshot(self) -> Learned | None:
+        """The latest weights; None while nothing was published. Costs one look-up while nothing changed."""
+        ...
