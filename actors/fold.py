@@ -41,6 +41,7 @@ from actors.signals import SIGNALS, facets
 from events.types import (
     Aliased,
     Consented,
+    DriftDetected,
     Event,
     Exposed,
     Grouped,
@@ -54,6 +55,7 @@ from events.types import (
     Json,
     Line,
     Meta,
+    ModelPromoted,
     Payload,
     SegmentChanged,
     SubjectErased,
@@ -154,7 +156,7 @@ def _folded(profile: Profile, at: int, event_id: bytes, event: Event) -> Profile
             return replace(profile, segments=_segments(profile.segments, event, moment(at, event_id)))
         case Consented() | Aliased() | SubjectErased():
             return profile  # done above: they do not wait for consent
-        case ItemUpserted() | ItemDeleted() | ImportStarted() | ImportCompleted():
+        case ItemUpserted() | ItemDeleted() | ImportStarted() | ImportCompleted() | ModelPromoted() | DriftDetected():
             return profile  # facts of items and of the store own a chain, not a person's layers
         case _:
             assert_never(event)

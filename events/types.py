@@ -180,6 +180,33 @@ class SegmentChanged(Body, frozen=True, omit_defaults=True):
     evidence: dict[str, Json] = {}
 
 
+class ModelPromoted(Body, frozen=True, omit_defaults=True):
+    """From here on the service answers with another fitted model; going back to an earlier one is such a fact too.
+    The facts about models share one key of the store's own, so their order is the log's."""
+
+    model: str
+    """Id of the artefact; empty: none, fixed weights alone."""
+    previous: str = ""
+    """What served until now; empty: none."""
+    by: str = ""
+    """Who decided: ``gate``, ``schedule``, or the name given with the request."""
+    reasons: tuple[str, ...] = ()
+    rollback: bool = False
+
+
+class DriftDetected(Body, frozen=True, omit_defaults=True):
+    """The world a model was fitted on has changed, as a detector sees it; shares the key of `ModelPromoted`."""
+
+    model: str
+    """Which prediction drifted, such as ``home/click``."""
+    detectors: tuple[str, ...] = ()
+    """Those that agree, such as ``adwin`` and ``psi``."""
+    segment: str = ""
+    """Empty: everybody."""
+    evidence: dict[str, Json] = {}
+    """Means before and after, statistics, the window."""
+
+
 Event: TypeAlias = (
     Interaction
     | Impression
@@ -196,6 +223,8 @@ Event: TypeAlias = (
     | ImportStarted
     | ImportCompleted
     | SegmentChanged
+    | ModelPromoted
+    | DriftDetected
 )
 
 EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
@@ -214,6 +243,8 @@ EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
     ("import_started", 1): ImportStarted,
     ("import_completed", 1): ImportCompleted,
     ("segment_changed", 1): SegmentChanged,
+    ("model_promoted", 1): ModelPromoted,
+    ("drift_detected", 1): DriftDetected,
 }
 """The newest version of every type. Older versions live on in `UPCASTS`."""
 

@@ -84,6 +84,8 @@ BODIES = {
     types.ImportStarted: st.builds(types.ImportStarted, TEXT, TEXT, TEXT),
     types.ImportCompleted: st.builds(types.ImportCompleted, TEXT, TEXT, TEXT),
     types.SegmentChanged: st.builds(types.SegmentChanged, TEXT, st.booleans(), OBJECT),
+    types.ModelPromoted: st.builds(types.ModelPromoted, TEXT, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple)),
+    types.DriftDetected: st.builds(types.DriftDetected, TEXT, st.lists(TEXT, max_size=2).map(tuple), TEXT, OBJECT),
 }  # fmt: skip
 """One strategy per event type; a test compares the keys with the table of types."""
 

@@ -35,6 +35,8 @@ KNOWN = {
     ("import_started", 1),
     ("import_completed", 1),
     ("segment_changed", 1),
+    ("model_promoted", 1),
+    ("drift_detected", 1),
 }
 """Every (type, version) ever written; one that is no longer the newest has an upcast."""
 
