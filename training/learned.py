@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -65,3 +66,58 @@ class LearnedSource(Protocol):
     def snapshot(self) -> Learned | None:
         """The latest weights; None while nothing was published. Costs one look-up while nothing changed."""
         ...
+
+
+class _PackedSurface(msgspec.Struct, frozen=True):
+    """`SurfaceWeights` as little-endian float64; ``outcomes`` is the number of rows."""
+
+    outcomes: int
+    intercept: bytes
+    recommenders: bytes
+    context: bytes
+    hedge: bytes
+
+
+class _Packed(msgspec.Struct, frozen=True):
+    version: str
+    model: str
+    names: tuple[str, ...]
+    surfaces: dict[str, _PackedSurface]
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(order="sorted")
+_DECODER: Final = msgspec.msgpack.Decoder(_Packed)
+
+
+def pack(learned: Learned) -> bytes:
+    """``learned`` as msgpack, weights exact to the bit; equal weights, equal bytes."""
+    surfaces = {
+        name: _PackedSurface(
+            len(weights.intercept),
+            _bytes(weights.intercept),
+            _bytes(weights.recommenders),
+            _bytes(weights.context),
+            _bytes(weights.hedge),
+        )
+        for name, weights in learned.surfaces.items()
+    }
+    return _ENCODER.encode(_Packed(learned.version, learned.model, learned.names, surfaces))
+
+
+def unpack(data: bytes) -> Learned:
+    """What `pack` was given; the arrays are read-only. Raises `msgspec.ValidationError` for other bytes."""
+    packed = _DECODER.decode(data)
+    surfaces = {
+        name: SurfaceWeights(
+            np.frombuffer(weights.intercept, "<f8"),
+            np.frombuffer(weights.recommenders, "<f8").reshape(weights.outcomes, -1),
+            np.frombuffer(weights.context, "<f8").reshape(weights.outcomes, -1),
+            np.frombuffer(weights.hedge, "<f8"),
+        )
+        for name, weights in packed.surfaces.items()
+    }
+    return Learned(packed.version, packed.model, packed.names, surfaces)
+
+
+def _bytes(array: Matrix) -> bytes:
+    return np.ascontiguousarray(array, "<f8").tobytes()
