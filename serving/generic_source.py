@@ -18,10 +18,10 @@ from events.errors import NotFound
 from events.ids import Millis
 from events.lines import number
 from events.reasons import Unfit
+from events.row_reader import ENCODING, BadRow, rows
 from events.skew import parse_time
 from events.vocabulary import Vocabulary
 from serving.field_mapping import Column
-from serving.row_reader import ENCODING, BadRow, rows
 from serving.source import SourceEvent
 
 REORDER_ROWS: Final = 10_000

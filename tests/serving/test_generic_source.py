@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.errors import BadSettings, NotFound
+from events.row_reader import BadRow
 from events.vocabulary import Vocabulary
 from serving.field_mapping import Column, read_mapping
 from serving.generic_source import GenericSource, by_time
-from serving.row_reader import BadRow
 from serving.source import SourceEvent
 
 MAPPING = "user=who,item=what,event=did,time=at,price=cost"

@@ -35,10 +35,10 @@ def rows(path: Path, encoding: str = ENCODING) -> Iterator[Row]:
     """
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     is_table = plain.suffix.lower() in (".csv", ".tsv", ".txt")
-    return _table_rows(path, encoding) if is_table else _json_rows(path, encoding)
+    return table_rows(path, encoding) if is_table else json_rows(path, encoding)
 
 
-def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+def lines(path: Path, encoding: str = ENCODING) -> Iterator[tuple[int, str]]:
     """Lines with their numbers from 1. Raises `BadRow` for bytes that are not in ``encoding``."""
     number = 0
     with (
@@ -57,8 +57,9 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
             raise BadRow(f"{path} after line {number}: {broken}") from None
 
 
-def _json_rows(path: Path, encoding: str) -> Iterator[Row]:
-    for number, line in _lines(path, encoding):
+def json_rows(path: Path, encoding: str = ENCODING) -> Iterator[Row]:
+    """One JSON object a line; empty lines are passed over. Raises `BadRow`."""
+    for number, line in lines(path, encoding):
         if not line.strip():
             continue
         try:
@@ -67,14 +68,16 @@ def _json_rows(path: Path, encoding: str) -> Iterator[Row]:
             raise BadRow(f"{path} line {number}: not a JSON object ({wrong})"[:300]) from None
 
 
-def _table_rows(path: Path, encoding: str) -> Iterator[Row]:
-    lines = _lines(path, encoding)
-    _, head = next(lines, (0, ""))
+def table_rows(path: Path, encoding: str = ENCODING) -> Iterator[Row]:
+    """CSV whose first line names the columns, delimited by whichever of ``, ; tab |`` stands in there most. Raises
+    `BadRow`."""
+    numbered = lines(path, encoding)
+    _, head = next(numbered, (0, ""))
     delimiter = max(_DELIMITERS, key=head.count)
     names = next(csv.reader([head], delimiter=delimiter), [])
     if not any(name.strip() for name in names):
         raise BadRow(f"{path} line 1: the names of the columns are missing")
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
+    reader = csv.reader((line for _, line in numbered), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 2
         try:
