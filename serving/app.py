@@ -22,6 +22,7 @@ from serving.items import Items
 from serving.keys import Keys
 from serving.logs import Log
 from serving.metrics import Numbers
+from serving.models import Models
 from serving.openapi import Docs
 from serving.profiles import Profiles
 from serving.recommend import Answerer
@@ -30,6 +31,7 @@ from serving.settings import Settings
 from serving.shop import Shop
 from serving.waiting import Waiting
 from serving.writing import Writing
+from training.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Deps:
     settings: Settings
     keys: Keys
     event_id_secret: bytes
+    models: Registry
     backend: Backend
     items: ItemSource
     answerer: Answerer
@@ -71,6 +74,7 @@ def build_app(deps: Deps) -> App:
         *Profiles(deps.backend, deps.items, waiting, deps.clock).routes(),
         *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
+        *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),
         *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),
     )
     docs = Docs(routes, doors, demo=deps.demo)

@@ -35,6 +35,7 @@ TITLES = {
     400: "The request cannot succeed as it is",
     401: "No key, or not the right one",
     404: "Not found",
+    409: "It contradicts what the store holds",
     413: "The body is too large",
     503: "Not now: send the same again after Retry-After",
 }

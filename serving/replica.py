@@ -24,6 +24,7 @@ from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
 from serving.settings import Settings
 from serving.spool import Spool
+from training.registry import Registry
 
 NUMBERS = Path("run") / "metrics"
 """Where all processes of a service publish their numbers, inside the data folder."""
@@ -87,6 +88,7 @@ class Replica:
             settings=self.settings,
             keys=self.keys,
             event_id_secret=self.store.secrets.event_id,
+            models=Registry(self.store.path),
             backend=backend,
             items=self.items,
             answerer=Answerer(self.items, self.journal, self.clock, rules),

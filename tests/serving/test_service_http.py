@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from artefacts import made
 from service import Service, viewed
 
 from serving.app import build_app
@@ -119,12 +120,16 @@ def test_every_documented_example_works_and_answers_as_shown(fresh: Service) -> 
     ]
     fresh.send(*events)
     fresh.settle()
+    models = [made(fresh.data, number) for number in (1, 2)]
+    for model in models:
+        assert fresh.call("POST", f"/v1/models/{model}/promote").status == 200
     given: Any = fresh.call("POST", "/v1/recommend", {"user_id": "900"}).json
     document: Any = openapi(routes(fresh).router.routes)
     tried = 0
     operations = [(path, *one) for path, methods in document["paths"].items() for one in methods.items()]
     for path, method, operation in sorted(operations, key=lambda one: (one[1] == "delete", one[0], one[1])):
-        answer = send_example(fresh, path, method, operation, str(given["recommendation_id"]))
+        ids = {"recommendation_id": str(given["recommendation_id"]), "model": models[1]}
+        answer = send_example(fresh, path, method, operation, ids)
         assert answer.status == 200, (method, path, answer)
         shown = operation["responses"]["200"].get("content", {}).get("application/json", {}).get("example")
         if shown is not None:
@@ -133,13 +138,13 @@ def test_every_documented_example_works_and_answers_as_shown(fresh: Service) -> 
     assert tried >= 12
 
 
-def send_example(service: Service, path: str, method: str, operation: Any, recommendation: str) -> Any:
+def send_example(service: Service, path: str, method: str, operation: Any, ids: dict[str, str]) -> Any:
     query = []
     for parameter in operation.get("parameters", []):
         example = parameter.get("example")
         if parameter["in"] == "path":
             value = {
-                "recommendation_id": recommendation,
+                **ids,
                 "write_key": service.embedded.keys.write_key,
             }.get(parameter["name"], example)
             path = path.replace("{" + parameter["name"] + "}", str(value))

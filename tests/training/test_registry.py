@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import numpy as np
 import pytest
+from artefacts import made
 from hypothesis import given
 from hypothesis import strategies as st
 
 from events.errors import Conflict, Corrupt, NotFound
 from events.types import ModelPromoted
-from training.gate import Decided, Verdict
-from training.model import Measured, Provenance, model_of, save
-from training.registry import Judged, Registry, Standing, standing
-
-NOTHING = Measured(0.0, 0.0, 0.0)
-
-
-def verdict(decision: Decided) -> Verdict:
-    return Verdict(decision, (f"because {decision}",), NOTHING, NOTHING, NOTHING)
-
-
-def made(data: Path, number: int, decision: Decided | None = "promote") -> str:
-    """An artefact with its verdict, made at second ``number``."""
-    registry = Registry(data)
-    model = model_of(["tea", "milk"], {"ease": {"weight": np.full(3, number)}}, None, Provenance({"p0": number}))
-    os.utime(save(registry.folder, model), (number, number))
-    if decision is not None:
-        registry.keep(Judged(model.id, verdict(decision), at=number))
-    return model.id
+from training.registry import Registry, Standing, standing
 
 
 def test_what_serves_is_what_the_facts_add_up_to() -> None:
