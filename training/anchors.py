@@ -21,6 +21,8 @@ class Anchors:
 
     idx: tuple[int, ...]
     weight: tuple[float, ...]
+    given: int = 0
+    """How many of them, the first, the request itself named."""
 
 
 NO_ANCHORS: Final = Anchors((), ())
@@ -33,7 +35,7 @@ def choose_anchors(given: Sequence[int], history: History, now: Millis, history_
     given = tuple(dict.fromkeys(given))[:ANCHORS_MAX]
     room = ANCHORS_MAX - len(given)
     if not len(history.recent) or room == 0 or (given and history_share == 0):
-        return Anchors(given, (1.0,) * len(given))
+        return Anchors(given, (1.0,) * len(given), len(given))
     strengths = history.strengths(now)
     order = np.lexsort((history.recent, -strengths))[: room + len(given)]
     strongest = float(strengths[order[0]])
@@ -43,4 +45,5 @@ def choose_anchors(given: Sequence[int], history: History, now: Millis, history_
         for idx, strength in zip(history.recent[order].tolist(), strengths[order].tolist(), strict=True)
         if strength > 0 and idx not in given
     ][:room]
-    return Anchors(given + tuple(idx for idx, _ in recent), (1.0,) * len(given) + tuple(weight for _, weight in recent))
+    weights = (1.0,) * len(given) + tuple(weight for _, weight in recent)
+    return Anchors(given + tuple(idx for idx, _ in recent), weights, len(given))

@@ -23,6 +23,7 @@ class Interactions:
     """One row per (event, item), ordered by (``at``, ``event``, ``item``)."""
 
     item_ids: Sequence[str]
+    """By item number. Items of the catalogue that nobody has touched may stand at the end: they have no rows."""
     users: int
     """User numbers are 0..users-1."""
     user: Int32
@@ -60,3 +61,32 @@ class Interactions:
             self.weight[which],
             self.bought[which],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """What the catalogue says of each item, by item number; empty where it says nothing."""
+
+    category: Sequence[str]
+    """Path, parts joined by ``" > "``, general first."""
+    brand: Sequence[str]
+    attributes: Sequence[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    def tokens(self, item: int) -> tuple[str, ...]:
+        """What describes an item: every level of its category path, its brand, its attributes.
+
+        >>> ItemFacts(["Drinks > Tea"], ["Acme"], [("green",)]).tokens(0)
+        ('c:Drinks', 'c:Drinks > Tea', 'b:Acme', 'a:green')
+        """
+        parts = self.category[item].split(" > ") if self.category[item] else []
+        levels = tuple("c:" + " > ".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        brand = (f"b:{self.brand[item]}",) if self.brand[item] else ()
+        return (*levels, *brand, *(f"a:{attribute}" for attribute in self.attributes[item]))
+
+
+def no_facts(items: int) -> ItemFacts:
+    """Of items that nothing is known of."""
+    return ItemFacts([""] * items, [""] * items, [()] * items)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, TypeAlias
+from typing import BinaryIO, Final, Protocol, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -99,6 +99,20 @@ class Bound:
     """By the model's item number: index in the view, -1 when the view does not know it."""
     to_model: npt.NDArray[np.int32]
     """By the view's index: the model's item number, -1 when the model does not know it."""
+
+
+def ints(table: Table, part: str) -> npt.NDArray[np.int32]:
+    """An array of a table that holds int32: item numbers, places, -1 for none."""
+    array = table[part]
+    assert array.dtype == np.int32, f"{part} is {array.dtype}, not int32"
+    return cast("npt.NDArray[np.int32]", array)
+
+
+def floats(table: Table, part: str) -> npt.NDArray[np.float32]:
+    """An array of a table that holds float32: weights, factors."""
+    array = table[part]
+    assert array.dtype == np.float32, f"{part} is {array.dtype}, not float32"
+    return cast("npt.NDArray[np.float32]", array)
 
 
 class _Writable(Protocol):

@@ -8,7 +8,7 @@ items, a newcomer and an empty catalogue are ordinary input.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.anchors import NO_ANCHORS, Anchors
 from training.history import NO_HISTORY, History
 from training.model import Bound
 from training.surface import Surface
+from training.taste import NO_TASTE, Taste, taste_of
 
 Indices: TypeAlias = npt.NDArray[np.int32]
 Scores: TypeAlias = npt.NDArray[np.float32]
@@ -41,6 +42,13 @@ class Query:
     model: Bound | None = None
     """What retraining fitted, as this request's item table sees it; None until a model was promoted. Recommenders that
     need it abstain without."""
+    taste: Taste = field(default=NO_TASTE, init=False)
+    """Anchors and purchases as the model numbers them: made here, once for all recommenders that start from it."""
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            taste = taste_of(self.anchors, self.history, self.model.to_model, self.surface.history_share)
+            object.__setattr__(self, "taste", taste)
 
 
 @dataclass(frozen=True, slots=True)

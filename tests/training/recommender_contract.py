@@ -1,4 +1,7 @@
-"""What every recommender promises, whichever way it finds items. Subclass it with a fixture ``recommender``."""
+"""What every recommender promises, whichever way it finds items. Subclass it with a fixture ``recommender``.
+
+Queries carry a model fitted on the small shop, whether the recommender at hand looks at it or not.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from small_model import bound
 from small_shop import NOW, buyer, described, did, profile_of, small_shop
 
 from actors.item_reader import MemoryItems
@@ -21,7 +25,7 @@ from training.surface import SURFACES
 def query(items: ItemView, profile: Profile | None = None, given: Sequence[str] = ()) -> Query:
     history = history_of(profile, items) if profile is not None else NO_HISTORY
     anchors = choose_anchors([items.index(item) for item in given], history, NOW, 1.0)
-    return Query(items, NOW, SURFACES["home"], history, anchors)
+    return Query(items, NOW, SURFACES["home"], history, anchors, model=bound(items))
 
 
 def names(scored: Scored, items: ItemView) -> list[str]:
@@ -62,10 +66,11 @@ class RecommenderContract:
         self, recommender: Recommender, items: ItemView
     ) -> None:
         asked = query(items, buyer(), ["nachos"])
-        before = pickle.dumps((recommender, asked.history, asked.anchors))
+        assert asked.model is not None
+        before = pickle.dumps((recommender, asked.history, asked.anchors, asked.taste, asked.model))
         version, blocked = items.version, items.blocked.copy()
         recommender.recommend(asked)
-        assert pickle.dumps((recommender, asked.history, asked.anchors)) == before
+        assert pickle.dumps((recommender, asked.history, asked.anchors, asked.taste, asked.model)) == before
         assert items.version == version
         assert (items.blocked == blocked).all()
 

@@ -55,7 +55,7 @@ def test_ties_go_to_the_lower_item_and_there_are_never_too_many() -> None:
     profile = profile_of((did("purchase", *ITEMS.ids), NOW))
     assert list(anchors(profile)) == list(ITEMS.ids)[:ANCHORS_MAX]
     assert choose_anchors(list(range(30)), NO_HISTORY, NOW, 1.0) == Anchors(
-        tuple(range(ANCHORS_MAX)), (1.0,) * ANCHORS_MAX
+        tuple(range(ANCHORS_MAX)), (1.0,) * ANCHORS_MAX, ANCHORS_MAX
     )
 
 

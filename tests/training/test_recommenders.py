@@ -1,32 +1,29 @@
-"""Each recommender passes the contract and does what its name says."""
+"""Each recommender that needs no model does what its name says."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import pytest
-from recommender_contract import RecommenderContract, names, query
+from recommender_contract import SHOP, names, query
 from small_shop import DAY, NOW, described, did, profile_of, small_shop
 
 from actors.item_view import ItemView
 from training.content import Content
 from training.covisitation import Covisitation
 from training.history import REGULAR_VARIATION_MAX, history_of
-from training.inventory import INVENTORY
 from training.item_knn import ItemKnn
 from training.newest import Newest
 from training.popularity import Popularity
-from training.recommender import Query, Recommender, ranked
+from training.recommender import Query, ranked
 from training.repeat_purchase import RHYTHM_BONUS, RepeatPurchase
 from training.surface import SURFACES
 
 
-class TestRepeatPurchase(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return RepeatPurchase()
+@pytest.fixture
+def items() -> ItemView:
+    return SHOP.snapshot()
 
+
+class TestRepeatPurchase:
     def test_without_purchases_it_abstains(self, items: ItemView) -> None:
         assert len(RepeatPurchase().recommend(query(items, profile_of((did("view", "tea"), NOW)))).idx) == 0
 
@@ -57,11 +54,7 @@ class TestRepeatPurchase(RecommenderContract):
         assert names(RepeatPurchase().recommend(query(items, profile)), items) == ["milk"]
 
 
-class TestCovisitation(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return Covisitation()
-
+class TestCovisitation:
     def test_nachos_bring_salsa_and_dip(self, items: ItemView) -> None:
         assert set(names(Covisitation().recommend(query(items, given=["nachos"])), items)[:2]) == {"salsa", "dip"}
 
@@ -81,31 +74,19 @@ class TestCovisitation(RecommenderContract):
         assert two[items.index("dip")] > one[items.index("dip")]
 
 
-class TestItemKnn(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return ItemKnn()
-
+class TestItemKnn:
     def test_lasting_taste_speaks_without_any_recent_event(self, items: ItemView) -> None:
         profile = profile_of((did("purchase", "nappies"), NOW - 80 * DAY))
         assert names(ItemKnn().recommend(query(items, profile)), items)[0] == "wipes"
 
 
-class TestContent(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return Content()
-
+class TestContent:
     def test_it_knows_an_item_that_nobody_has_touched(self) -> None:
         items = small_shop([described("green tea", category="Drinks > Tea")]).snapshot()
         assert items.index("green tea") in dict(ranked(Content().recommend(query(items, given=["tea"]))))
 
 
-class TestPopularity(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return Popularity()
-
+class TestPopularity:
     def test_a_newcomer_gets_what_everybody_buys(self, items: ItemView) -> None:
         assert names(Popularity().recommend(query(items)), items)[0] == "milk"
 
@@ -131,11 +112,7 @@ class TestPopularity(RecommenderContract):
         assert faded[tea] < 1e-6
 
 
-class TestNewest(RecommenderContract):
-    @pytest.fixture
-    def recommender(self) -> Recommender:
-        return Newest()
-
+class TestNewest:
     def test_it_names_untouched_items_newest_first_and_only_those(self, items: ItemView) -> None:
         assert names(Newest().recommend(query(items)), items) == ["vinegar", "new"]
 
@@ -151,33 +128,3 @@ class TestNewest(RecommenderContract):
     def test_what_is_hidden_does_not_take_its_places(self) -> None:
         items = small_shop([described("shown"), described("hidden", hidden=True)]).snapshot()
         assert names(Newest().recommend(query(items)), items) == ["shown"]
-
-
-def test_the_written_list_names_every_recommender_there_is() -> None:
-    folder = Path(__file__).parents[2] / "training"
-    found = set()
-    for path in folder.glob("*.py"):
-        module = importlib.import_module(f"training.{path.stem}")
-        for kind in vars(module).values():
-            if (
-                isinstance(kind, type)
-                and kind.__module__ == module.__name__
-                and isinstance(vars(kind).get("name"), str)
-            ):
-                found.add(kind)
-    assert found == {type(recommender) for recommender in INVENTORY.values()}
-    assert list(INVENTORY) == [recommender.name for recommender in INVENTORY.values()]
-
-
-def test_every_recommender_of_the_written_list_passes_the_contract() -> None:
-    suites = {
-        name.removeprefix("Test")
-        for name, kind in globals().items()
-        if name.startswith("Test") and isinstance(kind, type)
-    }
-    assert suites == {type(recommender).__name__ for recommender in INVENTORY.values()}
-
-
-def test_every_weight_of_a_surface_is_one_of_a_recommender() -> None:
-    for surface in SURFACES.values():
-        assert set(surface.weights) <= set(INVENTORY)
