@@ -40,7 +40,7 @@ LOW: Final = 1.0
 HIGH: Final = 5.0
 """The scale everything inside is measured on: stars."""
 
-VARIANTS: Final = (Variant(10, 0.025, 0.025, seed=1), Variant(10, 0.05, 0.02, seed=2))
+VARIANTS: Final = (Variant(10, 0.025, 0.05, seed=1), Variant(10, 0.05, 0.02, seed=2))
 """River's documented setting, and one whose biases follow faster."""
 
 FEATURES: Final = 9
