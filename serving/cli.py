@@ -17,6 +17,8 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option("--data", help="The data folder.", show_default=True)]
 DEFAULT_DATA = Path(".everfold")
+export = typer.Typer(help="Write files for notebooks.", no_args_is_help=True)
+app.add_typer(export, name="export")
 
 
 @app.command()
@@ -112,6 +114,22 @@ def log(
     from serving.commands import Looking, show_log
 
     show_log(Looking(data, partition, start, limit, payloads))
+
+
+@export.command()
+def decisions(
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write.")],
+    since: Annotated[str, typer.Option(help="How far back: 7d, 36h, 90m, or a moment in ISO 8601.")] = "7d",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Shown items with features, propensities, impressions and outcomes, one row each (personal data)."""
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.export_command import Exporting, export_decisions, print_exported
+
+    what = Exporting(data, since, out)
+    print_exported(what, export_decisions(what, SystemClock()), Console(highlight=False))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

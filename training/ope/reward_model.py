@@ -86,9 +86,9 @@ class _Ridge:
         deviation = features.std(axis=0)
         self._scale = np.where(deviation > 1e-12, deviation, 1.0)
         self._level = float(wanted.mean())
-        scaled = (features - self._mean) / self._scale
-        gram = scaled.T @ scaled + RIDGE * np.eye(width)
-        self._slope = np.linalg.solve(gram, scaled.T @ (wanted - self._level))
+        scaled: Floats = (features - self._mean) / self._scale
+        gram: Floats = scaled.T @ scaled + RIDGE * np.eye(width)
+        self._slope = np.linalg.solve(gram, scaled.T @ (wanted - self._level)).astype(np.float64)
 
     def predict(self, features: Floats) -> Floats:
         predicted: Floats = self._level + ((features - self._mean) / self._scale) @ self._slope
