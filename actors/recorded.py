@@ -154,7 +154,7 @@ class RecordedFollower:
         moved = False
         for source in self._sources:
             at, end = self._next(source), source.log.bounds()[1]
-            stop = min(at + share, end)
+            stop = max(at, min(at + share, end))
             moved |= stop > at
             ends[source.name] = stop
             if stop < end:

@@ -86,7 +86,7 @@ class Row:
     item: str
     subject: bytes
     at: int
-    """First seen, us."""
+    """When its list was first seen, us: all windows of a list count from there."""
     outcome_at: dict[Outcome, int] = field(default_factory=dict)
     """When each outcome first happened within its window."""
 
@@ -139,8 +139,9 @@ def in_order(facts: Iterable[Impressed | Act]) -> list[Impressed | Act]:
 
 
 def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDOWS) -> Attributed:
-    """Join all ``facts``, in any order. An act about several items is joined item by item; seeing a list again does
-    not start its windows again; of several rows of one subject and item the last shown wins.
+    """Join all ``facts``, in any order. An act about several items is joined item by item. Seeing a list again does not
+    start its windows again; items of it that are seen only after its window for clicks are no rows. Of several rows of
+    one subject and item the list shown last wins.
 
     >>> seen = Impressed("r1", b"s", ("tea", "milk"), at=0)
     >>> done = attribute([seen, Act(b"s", ("tea",), "click", at=60_000_000, list_id="r1")])
@@ -148,19 +149,22 @@ def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDO
     [('tea', {'click': 60000000}), ('milk', {})]
     """
     rows: dict[tuple[str, str], Row] = {}
-    latest: dict[tuple[bytes, str], Row] = {}
+    first: dict[str, Impressed] = {}
+    shown_to: dict[tuple[bytes, str], list[Row]] = {}
     counts: Counter[tuple[Outcome, How]] = Counter()
     for fact in in_order(facts):
         if isinstance(fact, Impressed):
-            for item in fact.items:
-                row = rows.setdefault((fact.list_id, item), Row(fact.list_id, item, fact.subject, fact.at))
-                latest[row.subject, item] = _later(latest.get((row.subject, item)), row)
+            opened = first.setdefault(fact.list_id, fact)
+            for item in fact.items if fact.at - opened.at <= windows.click else ():
+                if (fact.list_id, item) not in rows:
+                    row = rows[fact.list_id, item] = Row(fact.list_id, item, opened.subject, opened.at)
+                    shown_to.setdefault((row.subject, item), []).append(row)
             continue
         for item in fact.items:
             named = rows.get((fact.list_id, item)) if fact.list_id else None
             how: How = "list"
             if named is None or not counts_for(named.at, fact, windows, named=True):
-                how, named = "subject", latest.get((fact.subject, item))
+                how, named = "subject", _latest(shown_to.get((fact.subject, item), ()), fact.at)
                 if named is None or not counts_for(named.at, fact, windows, named=False):
                     how, named = "unjoined", None
             counts[fact.outcome, how] += 1
@@ -169,8 +173,10 @@ def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDO
     return Attributed(list(rows.values()), counts)
 
 
-def _later(one: Row | None, other: Row) -> Row:
-    return other if one is None or other.at >= one.at else one
+def _latest(rows: Sequence[Row], at: int) -> Row | None:
+    """The row whose list was shown last, at ``at`` at the latest; of two shown at once the later given."""
+    shown = [(row.at, place) for place, row in enumerate(rows) if row.at <= at]
+    return rows[max(shown)[1]] if shown else None
 
 
 def counted(counts: Counter[tuple[Outcome, How]]) -> dict[str, int]:

@@ -61,11 +61,13 @@ def test_an_act_before_the_impression_joins_only_by_the_list_and_only_within_sec
     assert outcomes([seen, Act(ANN, ("tea",), "click", 9_999_999)])["r1", "tea"] == []
 
 
-def test_seeing_a_list_again_does_not_open_its_windows_again() -> None:
+def test_all_windows_of_a_list_count_from_its_first_impression() -> None:
     facts = [
         Impressed("r1", ANN, ("tea",), 0),
         Impressed("r1", ANN, ("tea", "milk"), 20 * MINUTE),
-        Act(ANN, ("tea", "milk"), "click", 40 * MINUTE, "r1"),
+        Impressed("r1", ANN, ("soap",), 31 * MINUTE),
+        Act(ANN, ("milk",), "click", 30 * MINUTE, "r1"),
+        Act(ANN, ("tea",), "click", 40 * MINUTE, "r1"),
     ]
     assert outcomes(facts) == {("r1", "tea"): [], ("r1", "milk"): ["click"]}
 

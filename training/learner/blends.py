@@ -1,0 +1,253 @@
+"""What the learner knows of the blend: a model per surface and outcome, Hedge per surface, and how good each has been.
+
+Held in memory, stored row by row; a row is written when it changed. Published as `training.learned.Learned`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Final, TypeAlias
+
+import msgspec
+import numpy as np
+
+from actors.state import Change, StateReader
+from training.blend import BELOW_MEAN, FEATURES
+from training.hedge import Hedge, charged
+from training.learned import CONTEXT, OUTCOMES, Learned, Matrix, Outcome, SurfaceWeights, pack
+from training.learner.outcome_model import OutcomeModel, Vector
+from training.learner.progress import Progress
+from training.learner.settings import LearnerSettings
+from training.learner.shown import WIDTH, Columns, ShownList, sparse
+
+MODELS: Final = "models"
+"""surface ‖ 0 ‖ outcome → the model's row."""
+PROGRESS: Final = "progress"
+HEDGES: Final = "hedges"
+"""surface → weights and inverse temperatures."""
+SHAPE: Final = "shape"
+SHAPE_KEY: Final = b"names"
+
+SCALE: Final = 1.0
+"""Log-odds that a fixed blend's score of 1 is worth at the start; only what is learned next depends on it, the order
+does not."""
+BASE_LOGIT: Final[Mapping[Outcome, float]] = {"click": -3.0, "cart": -4.5, "purchase": -5.5}
+"""Where the intercept starts: a click in 20, a cart in 90, a purchase in 250 shown items."""
+
+Place: TypeAlias = tuple[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRow:
+    """One row as it was learned: what the drift monitors get to see."""
+
+    surface: str
+    outcome: Outcome
+    slot: int
+    predicted: float
+    """P before learning it."""
+    happened: bool
+
+
+class _HedgeRow(msgspec.Struct, frozen=True, array_like=True):
+    weights: bytes
+    inverse: bytes
+
+
+class Blends:
+    """Of all surfaces. Not shared between threads."""
+
+    def __init__(
+        self,
+        store: StateReader,
+        names: Sequence[str],
+        fixed: Mapping[str, Mapping[str, float]],
+        settings: LearnerSettings,
+    ) -> None:
+        """``names``: the recommenders, in the order of the published columns; ``fixed``: each surface's fixed weights,
+        what its models start from. What is stored of other recommenders is dropped, new ones start as fixed."""
+        self.columns = Columns(names)
+        self._store = store
+        self._fixed = fixed
+        self._settings = settings
+        self._models: dict[Place, OutcomeModel] = {}
+        self._progress: dict[Place, Progress] = {}
+        self._hedges: dict[str, Hedge] = {}
+        self._changed_models: set[Place] = set()
+        self._changed_hedges: set[str] = set()
+        self._load()
+
+    @property
+    def progress(self) -> Mapping[Place, Progress]:
+        return self._progress
+
+    def learn(self, shown: ShownList, outcome: Outcome, slots: Sequence[int], acted: Sequence[int]) -> list[LearnedRow]:
+        """One list whose window for ``outcome`` closed: the slots seen, and those it came of."""
+        place = shown.surface, outcome
+        rows = sparse(self.columns.of(shown)[list(slots)])
+        labels = [slot in acted for slot in slots]
+        model = self._model(place)
+        progress = self._progress.setdefault(place, Progress())
+        logits = model.logits(rows)
+        for logit, label in zip(logits, labels, strict=True):
+            progress.add(logit, label)
+        model.learn(rows, labels, self._weights(shown, slots), self._settings.loss)
+        self._changed_models.add(place)
+        return [
+            LearnedRow(shown.surface, outcome, slot, 1.0 / (1.0 + float(np.exp(-logit))), label)
+            for slot, logit, label in zip(slots, logits, labels, strict=True)
+        ]
+
+    def acted(self, shown: ShownList, seen: Sequence[int], slot: int) -> None:
+        """Somebody acted on ``slot`` of a list of which ``seen`` were seen: Hedge learns at once."""
+        here, there = self.columns.places(shown.names)
+        features = np.zeros((len(shown.items), len(self.columns.names) * WIDTH))
+        features[:, here] = shown.features[:, there]
+        cube = features.reshape(len(shown.items), -1, WIDTH)[list(seen)]
+        z, ranks = cube[:, :, FEATURES.index("z")], cube[:, :, FEATURES.index("reciprocal_rank")]
+        before = self.hedge(shown.surface)
+        after = charged(before, z, ranks > 0, list(seen).index(slot))
+        if after is not before:
+            self._hedges[shown.surface] = after
+            self._changed_hedges.add(shown.surface)
+
+    def restart(self, initial: Learned | None) -> None:
+        """Start again from ``initial``; None: from the fixed weights. What was learned with the model before goes."""
+        surfaces = {surface for surface, _ in self._models} | (set(initial.surfaces) if initial is not None else set())
+        for surface in sorted(surfaces):
+            given = initial.surfaces.get(surface) if initial is not None else None
+            for kind, outcome in enumerate(OUTCOMES):
+                weights = self._start(surface, outcome)
+                if given is not None and initial is not None:
+                    weights = _aligned(given, kind, initial.names, self.columns, weights)
+                self._models[surface, outcome] = OutcomeModel(weights, self._settings.rate)
+                self._changed_models.add((surface, outcome))
+            self._hedges[surface] = self._hedge_of(given, initial) if given is not None else self._even()
+            self._changed_hedges.add(surface)
+
+    def learned(self, model: str) -> Learned:
+        """What replicas score with: every surface of which anything was learned."""
+        surfaces = sorted({surface for surface, _ in self._models} | set(self._hedges))
+        found = Learned("", model, self.columns.names, {surface: self._surface(surface) for surface in surfaces})
+        return replace(found, version="learned-" + blake2b(pack(found), digest_size=6).hexdigest())
+
+    def hedge(self, surface: str) -> Hedge:
+        return self._hedges.get(surface) or self._even()
+
+    def river(self, surface: str, outcome: Outcome) -> OutcomeModel:
+        return self._model((surface, outcome))
+
+    def changes(self) -> list[Change]:
+        """Rows that changed since the last call."""
+        out: list[Change] = []
+        for surface, outcome in sorted(self._changed_models):
+            key = _key((surface, outcome))
+            out.append((MODELS, key, self._models[surface, outcome].row()))
+            if (surface, outcome) in self._progress:
+                out.append((PROGRESS, key, self._progress[surface, outcome].row()))
+        for surface in sorted(self._changed_hedges):
+            hedge = self._hedges[surface]
+            row = _HedgeRow(hedge.weights.astype("<f8").tobytes(), hedge.inverse.astype("<f8").tobytes())
+            out.append((HEDGES, surface.encode(), msgspec.msgpack.encode(row)))
+        if out:
+            out.append((SHAPE, SHAPE_KEY, msgspec.msgpack.encode(self.columns.names)))
+        self._changed_models.clear()
+        self._changed_hedges.clear()
+        return out
+
+    def _weights(self, shown: ShownList, slots: Sequence[int]) -> list[float]:
+        """The rows of one list sum to 1."""
+        clip = self._settings.clip
+        if not clip:
+            return [1.0 / len(slots)] * len(slots)
+        raw = [min(1.0 / max(shown.propensities[slot], 1e-12), clip) for slot in slots]
+        total = sum(raw)
+        return [one / total for one in raw]
+
+    def _model(self, place: Place) -> OutcomeModel:
+        model = self._models.get(place)
+        if model is None:
+            model = self._models[place] = OutcomeModel(self._start(*place), self._settings.rate)
+        return model
+
+    def _start(self, surface: str, outcome: Outcome) -> Vector:
+        """Log-odds = base + SCALE · Σ_r w_r · (log_z + b · z), w the surface's fixed weights scaled to sum to 1."""
+        weights = np.zeros(self.columns.count)
+        fixed = self._fixed.get(surface, {})
+        total = sum(fixed.values()) or 1.0
+        for number, name in enumerate(self.columns.names):
+            share = SCALE * fixed.get(name, 0.0) / total
+            weights[number * WIDTH + FEATURES.index("log_z")] = share
+            weights[number * WIDTH + FEATURES.index("z")] = share * BELOW_MEAN
+        weights[self.columns.bias] = BASE_LOGIT[outcome]
+        return weights
+
+    def _surface(self, surface: str) -> SurfaceWeights:
+        table = np.array(
+            [
+                model.weights() if (model := self._models.get((surface, outcome))) else self._start(surface, outcome)
+                for outcome in OUTCOMES
+            ]
+        )
+        split = self.columns.bias - len(CONTEXT)
+        bias = self.columns.bias
+        return SurfaceWeights(table[:, bias], table[:, :split], table[:, split:bias], self.hedge(surface).weights)
+
+    def _even(self) -> Hedge:
+        return Hedge.start(len(self.columns.names))
+
+    def _hedge_of(self, given: SurfaceWeights, initial: Learned | None) -> Hedge:
+        even = self._even()
+        if initial is None:
+            return even
+        shares = dict(zip(initial.names, given.hedge.tolist(), strict=True))
+        weights = np.array([shares.get(name, 1.0 / len(even.weights)) for name in self.columns.names])
+        return Hedge(weights / weights.sum(), even.inverse)
+
+    def _load(self) -> None:
+        stored = self._store.get(SHAPE, SHAPE_KEY)
+        names = msgspec.msgpack.decode(stored, type=tuple[str, ...]) if stored is not None else self.columns.names
+        for key, row in self._store.scan(MODELS):
+            place = _place(key)
+            model = OutcomeModel.of(row, self._settings.rate)
+            if names != self.columns.names:
+                model = self._reshaped(place, model, names)
+            self._models[place] = model
+        for key, row in self._store.scan(PROGRESS):
+            self._progress[_place(key)] = Progress(row)
+        for key, row in self._store.scan(HEDGES):
+            packed = msgspec.msgpack.decode(row, type=_HedgeRow)
+            hedge = Hedge(np.frombuffer(packed.weights, "<f8"), np.frombuffer(packed.inverse, "<f8"))
+            self._hedges[key.decode()] = hedge if names == self.columns.names else self._even()
+
+    def _reshaped(self, place: Place, model: OutcomeModel, names: tuple[str, ...]) -> OutcomeModel:
+        """The model after the set of recommenders changed: those that stayed keep their weights, new ones start as
+        fixed; the optimiser starts again."""
+        was = Columns(names)
+        weights, old = self._start(*place), model.weights()
+        here, there = self.columns.places(names)
+        weights[here] = old[there]
+        weights[len(self.columns.names) * WIDTH :] = old[len(was.names) * WIDTH :]
+        return OutcomeModel(weights, self._settings.rate)
+
+
+def _aligned(given: SurfaceWeights, kind: int, names: tuple[str, ...], columns: Columns, start: Vector) -> Vector:
+    """Published weights in the learner's own columns; recommenders they do not know start as ``start``."""
+    weights = start.copy()
+    here, there = columns.places(names)
+    table: Matrix = given.recommenders
+    weights[here] = table[kind, there]
+    weights[columns.bias - len(CONTEXT) : columns.bias] = given.context[kind]
+    weights[columns.bias] = given.intercept[kind]
+    return weights
+
+
+def _key(place: Place) -> bytes:
+    return f"{place[0]}\x00{place[1]}".encode()
+
+
+def _place(key: bytes) -> Place:
+    surface, _, outcome = key.decode().rpartition("\x00")
+    return surface, OUTCOMES[OUTCOMES.index(outcome)]

@@ -1,0 +1,333 @@
+"""The board: lists whose windows are open. The join of `training.attribution`, kept in tables as facts come in.
+
+    pending     list id → the list, who saw it, what came of it
+    by_subject  subject → its lists, in the order they were shown
+    due         (log time, kind, id) → ∅   what ends then: a window of a list, or the memory of a refusal
+    shown_order (shown at, list id) → ∅    for making room
+    refused     subject → when it refused personalization
+    taught      subject → (hour, rows, acts): what it has taught within this hour of log time
+
+Changes are held in memory until they are committed; reading sees them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from actors.state import Change, StateReader
+from training.attribution import HOUR_US, Act, counts_for
+from training.learned import OUTCOMES, Outcome
+from training.learner.settings import LearnerSettings
+from training.learner.shown import ShownList
+
+PENDING: Final = "pending"
+BY_SUBJECT: Final = "by_subject"
+DUE: Final = "due"
+ORDER: Final = "shown_order"
+REFUSED: Final = "refused"
+TAUGHT: Final = "taught"
+
+KIND_FORGET: Final = len(OUTCOMES)
+"""Kind of a due row that ends the memory of a refusal; lower ones are outcomes whose window closes."""
+LIST_ID_BYTES_MAX: Final = 64
+CLOSE_MAX: Final = 512
+"""Windows that may close in one round: half a second of learning at most."""
+
+_DUE = struct.Struct(">QB")
+_AT = struct.Struct(">Q")
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+class Pending(msgspec.Struct, array_like=True):
+    """A shown list."""
+
+    subject: bytes
+    at: int
+    """When it was first seen, us of log time. All its windows count from here."""
+    surface: str
+    items: tuple[str, ...]
+    seen: list[int]
+    """Slots, from 0, that were seen."""
+    acted: tuple[list[int], list[int], list[int]]
+    """By outcome: slots it came of."""
+    void: list[int]
+    """Slots acted on beyond what one person may teach: left out."""
+    open: list[int]
+    """Outcomes not learned yet."""
+
+
+class Joined(NamedTuple):
+    """An act that belongs to a shown row."""
+
+    list_id: str
+    seen: list[int]
+    """The slots of its list that were seen."""
+    slot: int
+    first: bool
+    """Whether nothing had come of the row before."""
+
+
+class Board:
+    """One learner's. Not shared between threads."""
+
+    def __init__(self, store: StateReader, settings: LearnerSettings, count: int) -> None:
+        """``count``: how many lists ``store`` holds."""
+        self._store = store
+        self._settings = settings
+        self._changed: dict[tuple[str, bytes], bytes | None] = {}
+        self._soon: tuple[int, int] | None = None
+        self._soon_known = False
+        self.count = count
+        self.counts: Counter[str] = Counter()
+        """What happened since `changes` was last called."""
+
+    def show(self, list_id: str, subject: bytes, at: int, shown: ShownList, items: Sequence[str]) -> None:
+        """``items`` of a list were seen by ``subject`` at ``at`` (us)."""
+        slots = {item: slot for slot, item in enumerate(shown.items)}
+        seen = sorted({slots[item] for item in items if item in slots})
+        self.counts["seen_elsewhere"] += len(items) - len(seen)
+        pending = self._pending(list_id)
+        if pending is None:
+            if at - shown.at > self._settings.late_us:
+                self.counts["rows_late"] += len(seen)
+            elif seen and self._may_teach(subject, at, len(seen)):
+                self._open(list_id, Pending(subject, at, shown.surface, shown.items, seen, ([], [], []), [], [0, 1, 2]))
+            return
+        fresh = [slot for slot in seen if slot not in pending.seen]
+        if not fresh:
+            return
+        if 0 not in pending.open or at - pending.at > self._settings.windows.click:
+            self.counts["rows_late"] += len(fresh)
+        elif self._may_teach(pending.subject, at, len(fresh)):
+            pending.seen.extend(fresh)
+            self._put(PENDING, list_id.encode(), _ENCODE(pending))
+
+    def act(self, act: Act) -> list[Joined]:
+        """Join an act, item by item."""
+        joined: list[Joined] = []
+        mine: list[tuple[str, Pending]] | None = None
+        for item in act.items:
+            found = self._named(act, item)
+            how = "list"
+            if found is None:
+                if mine is None:
+                    mine = self._lists_of(act.subject)
+                how, found = "subject", self._latest(act, item, mine)
+            if found is None:
+                self.counts[f"unjoined_{act.outcome}"] += 1
+                continue
+            self.counts[f"joined_{act.outcome}_{how}"] += 1
+            list_id, pending, slot = found
+            marked = self._mark(act, list_id, pending, slot)
+            if marked is not None:
+                joined.append(marked)
+                mine = None  # rows read before are stale now
+        return joined
+
+    def forget(self, subject: bytes) -> None:
+        """Drop everything that waits of one subject: erased, or no longer consenting."""
+        for list_id, pending in self._lists_of(subject):
+            self.counts["rows_forgotten"] += len(pending.seen)
+            self._drop(list_id, pending)
+        self._put(TAUGHT, subject, None)
+
+    def refuse(self, subject: bytes, at: int) -> None:
+        """``subject`` takes personalization back at ``at`` (us): what waits is dropped, and lists answered before are
+        not learned from when they are seen later."""
+        self.forget(subject)
+        self.allow(subject)
+        self._put(REFUSED, subject, _AT.pack(at))
+        self._put(DUE, _due_key(at + self._settings.late_us, KIND_FORGET, subject), b"")
+
+    def allow(self, subject: bytes) -> None:
+        """``subject`` grants personalization (again)."""
+        row = self._get(REFUSED, subject)
+        if row is not None:
+            self._put(REFUSED, subject, None)
+            self._put(DUE, _due_key(_AT.unpack(row)[0] + self._settings.late_us, KIND_FORGET, subject), None)
+
+    def refused(self, subject: bytes) -> bool:
+        return self._get(REFUSED, subject) is not None
+
+    def closing(self, clock: int) -> Iterator[tuple[str, Pending, Outcome]]:
+        """Every window that is closed at ``clock`` (us), in the order they close; each once."""
+        for key in self._due_until(clock):
+            kind, name = key[8], key[9:]
+            self._put(DUE, key, None)
+            if kind == KIND_FORGET:
+                self._put(REFUSED, name, None)
+                continue
+            list_id = name.decode()
+            pending = self._pending(list_id)
+            assert pending is not None, f"list {list_id} is due and not pending"
+            pending.open.remove(kind)
+            if pending.open:
+                self._put(PENDING, name, _ENCODE(pending))
+            else:
+                self._drop(list_id, pending)
+            yield list_id, pending, OUTCOMES[kind]
+
+    def due(self) -> int | None:
+        """When the next window closes, us of log time."""
+        soon = self._look_ahead()
+        return None if soon is None else soon[0]
+
+    def horizon(self) -> int | None:
+        """When the `CLOSE_MAX`-th next one does, or the last there is."""
+        soon = self._look_ahead()
+        return None if soon is None else soon[1]
+
+    def changes(self) -> list[Change]:
+        """What changed since the last call."""
+        out: list[Change] = [(table, key, value) for (table, key), value in self._changed.items()]
+        self._changed.clear()
+        self.counts.clear()
+        self._soon_known = False
+        return out
+
+    def _look_ahead(self) -> tuple[int, int] | None:
+        """(first, `CLOSE_MAX`-th) due time of what is committed."""
+        if not self._soon_known:
+            times = [key for (key, _), _ in zip(self._store.scan(DUE), range(CLOSE_MAX), strict=False)]
+            self._soon = (_AT.unpack_from(times[0])[0], _AT.unpack_from(times[-1])[0]) if times else None
+            self._soon_known = True
+        return self._soon
+
+    def _may_teach(self, subject: bytes, at: int, rows: int) -> bool:
+        hour, taught, acts = self._taught(subject, at)
+        if taught + rows > self._settings.rows_per_hour:
+            self.counts["rows_capped"] += rows
+            return False
+        self._put(TAUGHT, subject, _ENCODE((hour, taught + rows, acts)))
+        return True
+
+    def _taught(self, subject: bytes, at: int) -> tuple[int, int, int]:
+        row = self._get(TAUGHT, subject)
+        hour = at // HOUR_US
+        if row is not None:
+            known = msgspec.msgpack.decode(row, type=tuple[int, int, int])
+            if known[0] == hour:
+                return known
+        return hour, 0, 0
+
+    def _open(self, list_id: str, pending: Pending) -> None:
+        if self.count >= self._settings.lists_max:
+            self._make_room()
+        name = list_id.encode()
+        self._put(PENDING, name, _ENCODE(pending))
+        self._put(ORDER, _AT.pack(pending.at) + name, b"")
+        self._put(BY_SUBJECT, pending.subject, _ENCODE([*self._ids_of(pending.subject), list_id]))
+        for kind, outcome in enumerate(OUTCOMES):
+            self._put(DUE, _due_key(pending.at + self._settings.windows.of(outcome), kind, name), b"")
+        self.count += 1
+        self.counts["lists"] += 1
+
+    def _make_room(self) -> None:
+        oldest = next(
+            (key for key, _ in self._store.scan(ORDER) if self._changed.get((ORDER, key), b"") is not None), None
+        )
+        fresh = [key for (table, key), value in self._changed.items() if table == ORDER and value is not None]
+        key = min([*fresh, *([oldest] if oldest is not None else [])])
+        list_id = key[8:].decode()
+        pending = self._pending(list_id)
+        assert pending is not None
+        self.counts["rows_crowded_out"] += len(pending.seen)
+        self._drop(list_id, pending)
+
+    def _drop(self, list_id: str, pending: Pending) -> None:
+        name = list_id.encode()
+        self._put(PENDING, name, None)
+        self._put(ORDER, _AT.pack(pending.at) + name, None)
+        left = [one for one in self._ids_of(pending.subject) if one != list_id]
+        self._put(BY_SUBJECT, pending.subject, _ENCODE(left) if left else None)
+        if not left:
+            self._put(TAUGHT, pending.subject, None)
+        for kind in pending.open:
+            self._put(DUE, _due_key(pending.at + self._settings.windows.of(OUTCOMES[kind]), kind, name), None)
+        self.count -= 1
+
+    def _named(self, act: Act, item: str) -> tuple[str, Pending, int] | None:
+        """The row of the list the act names."""
+        if not act.list_id or len(act.list_id) > LIST_ID_BYTES_MAX:
+            return None
+        pending = self._pending(act.list_id)
+        slot = _slot(pending, item)
+        if pending is None or slot < 0 or not counts_for(pending.at, act, self._settings.windows, named=True):
+            return None
+        return act.list_id, pending, slot
+
+    def _latest(self, act: Act, item: str, lists: list[tuple[str, Pending]]) -> tuple[str, Pending, int] | None:
+        """The row of the subject's list shown last that holds the item."""
+        best: tuple[str, Pending, int] | None = None
+        for list_id, pending in lists:
+            slot = _slot(pending, item)
+            if slot >= 0 and pending.at <= act.at and (best is None or pending.at >= best[1].at):
+                best = list_id, pending, slot
+        if best is None or not counts_for(best[1].at, act, self._settings.windows, named=False):
+            return None
+        return best
+
+    def _mark(self, act: Act, list_id: str, pending: Pending, slot: int) -> Joined | None:
+        """Note what came of a row; None where it was known, or where this person has taught enough."""
+        kind = OUTCOMES.index(act.outcome)
+        if kind not in pending.open or slot in pending.acted[kind] or slot in pending.void:
+            return None
+        first = not any(slot in slots for slots in pending.acted)
+        hour, rows, acts = self._taught(pending.subject, act.at)
+        capped = acts >= self._settings.positives_per_hour
+        if capped:
+            self.counts["acts_capped"] += 1
+            pending.void.append(slot)
+        else:
+            self._put(TAUGHT, pending.subject, _ENCODE((hour, rows, acts + 1)))
+            pending.acted[kind].append(slot)
+        self._put(PENDING, list_id.encode(), _ENCODE(pending))
+        return None if capped else Joined(list_id, pending.seen, slot, first)
+
+    def _due_until(self, clock: int) -> list[bytes]:
+        last = _AT.pack(clock + 1)
+        keys: list[bytes] = []
+        for key, _ in self._store.scan(DUE):
+            if key >= last:
+                break
+            keys.append(key)
+        changed = {key: value for (table, key), value in self._changed.items() if table == DUE and key < last}
+        return sorted(
+            {key for key in keys if key not in changed} | {key for key, v in changed.items() if v is not None}
+        )
+
+    def _lists_of(self, subject: bytes) -> list[tuple[str, Pending]]:
+        found = ((list_id, self._pending(list_id)) for list_id in self._ids_of(subject))
+        return [(list_id, pending) for list_id, pending in found if pending is not None]
+
+    def _ids_of(self, subject: bytes) -> list[str]:
+        row = self._get(BY_SUBJECT, subject)
+        return [] if row is None else msgspec.msgpack.decode(row, type=list[str])
+
+    def _pending(self, list_id: str) -> Pending | None:
+        row = self._get(PENDING, list_id.encode())
+        return None if row is None else msgspec.msgpack.decode(row, type=Pending)
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        place = table, key
+        return self._changed[place] if place in self._changed else self._store.get(table, key)
+
+    def _put(self, table: str, key: bytes, value: bytes | None) -> None:
+        self._changed[table, key] = value
+
+
+def _due_key(at: int, kind: int, name: bytes) -> bytes:
+    return _DUE.pack(at, kind) + name
+
+
+def _slot(pending: Pending | None, item: str) -> int:
+    """The slot in which ``item`` was seen; -1: it was not."""
+    if pending is None or item not in pending.items:
+        return -1
+    slot = pending.items.index(item)
+    return slot if slot in pending.seen else -1

@@ -1,0 +1,219 @@
+"""The learner's fold: from facts and time to weights.
+
+    impression   → the list waits on the board until its windows close
+    act          → joined to a shown row; Hedge learns at once
+    window ends  → its rows, acted on or not, are learned once
+    promotion    → start again from the artefact's weights
+    every second → weights are published, where they changed
+
+Left out, and counted: what bots and test traffic do; answers without personalization consent, and all of a person who
+takes it back; what one person teaches beyond the caps. What is learned from cannot be unlearned: the rows of an erased
+person that still wait are dropped, sums they contributed to stay and lead to nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import msgspec
+
+from actors.follower import Fact, Folded
+from actors.profile import PERSONALIZATION
+from actors.state import Change, StateReader
+from events.record import Record
+from events.types import Consented, Impression, Interaction, ModelPromoted, SubjectErased
+from training.attribution import EARLY_US, act_of
+from training.learned import KEY, OUTCOMES, TABLE, Learned, pack
+from training.learner.blends import Blends
+from training.learner.board import LIST_ID_BYTES_MAX, Board
+from training.learner.settings import LearnerSettings
+from training.learner.shown import ShownList, ShownSource
+
+META: Final = "learner"
+META_KEY: Final = b"state"
+LISTS_KEPT: Final = 1_024
+"""Answered lists held in memory, about 6 kB each: an act mostly follows its impression."""
+
+CATALOGUE_TYPES: Final = frozenset({"item_upserted", "item_deleted", "import_started", "import_completed"})
+"""Types that are never opened."""
+
+Initial: TypeAlias = Callable[[str], Learned | None]
+"""The weights a model artefact says to start from; None where it has none or cannot be read. Never another answer for
+the same id."""
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """``pending``: lists on the board. ``published``: log time of the last publication, us; ``dirty``: whether anything
+    changed since. ``model``: the artefact that was promoted. ``counts``: since the beginning."""
+
+    pending: int = 0
+    published: int = 0
+    dirty: bool = False
+    model: str = ""
+    counts: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What the learner is given, beside facts."""
+
+    names: Sequence[str]
+    """Recommenders, in the order of the published columns."""
+    fixed: Mapping[str, Mapping[str, float]]
+    """Surface → its fixed weights."""
+    shown: ShownSource
+    initial: Initial
+    settings: LearnerSettings
+
+
+class LearnerProjection:
+    """`actors.recorded.RecordedProjection`. Its state is `store` and nothing else."""
+
+    def __init__(self, store: StateReader, teaching: Teaching) -> None:
+        row = store.get(META, META_KEY)
+        self._meta = _Meta() if row is None else msgspec.msgpack.decode(row, type=_Meta)
+        self._teaching = teaching
+        self._board = Board(store, teaching.settings, self._meta.pending)
+        self.blends = Blends(store, teaching.names, teaching.fixed, teaching.settings)
+        self._counts: Counter[str] = Counter(self._meta.counts)
+        self._model = self._meta.model
+        self._dirty = self._meta.dirty
+        self._lists: OrderedDict[str, ShownList] = OrderedDict()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self._counts
+
+    @property
+    def pending(self) -> int:
+        """Lists whose windows are open."""
+        return self._board.count
+
+    def wanted(self, source: int, record: Record) -> bool:
+        """Everything of a person is opened, for what it says about consent; an import's acts only while something
+        waits for acts."""
+        if record.type in CATALOGUE_TYPES:
+            return False
+        return not (record.type == "interaction" and record.producer and not self._meta.pending)
+
+    def apply(self, facts: Sequence[Fact], clock: int) -> Folded:
+        for fact in sorted(facts, key=_order):
+            self._fact(fact)
+        for list_id, pending, outcome in self._board.closing(clock):
+            shown = self._shown(list_id)
+            slots = [slot for slot in pending.seen if slot not in pending.void]
+            if shown is None:
+                self._counts["rows_lost"] += len(pending.seen)
+            elif slots:
+                acted = pending.acted[OUTCOMES.index(outcome)]
+                self.blends.learn(shown, outcome, slots, acted)
+                self._counts[f"learned_{outcome}"] += len(slots)
+                self._counts[f"positive_{outcome}"] += len([slot for slot in slots if slot in acted])
+                self._dirty = True
+        return Folded(self._changes(clock))
+
+    def due(self) -> int | None:
+        waiting = [at for at in (self._board.due(), self._publish_at()) if at is not None]
+        return min(waiting, default=None)
+
+    def horizon(self) -> int | None:
+        return self._board.horizon()
+
+    def _fact(self, fact: Fact) -> None:
+        event, meta, subject = fact.payload.event, fact.payload.meta, fact.record.subject
+        if isinstance(event, SubjectErased):
+            self._board.forget(subject)
+            return
+        if isinstance(event, ModelPromoted):
+            self._promoted(event.model)
+            return
+        decided = meta.consent.get(PERSONALIZATION)
+        if isinstance(event, Consented):
+            decided = event.purposes.get(PERSONALIZATION, decided)
+        if decided is not None:
+            self._decided(fact, decided)
+        if not isinstance(event, Impression | Interaction):
+            return
+        if meta.bot or meta.test:
+            self._counts["excluded_bot" if meta.bot else "excluded_test"] += 1
+        elif self._board.refused(subject):
+            self._counts["excluded_consent"] += 1
+        elif isinstance(event, Impression):
+            self._impression(fact, event)
+        else:
+            self._interaction(fact, event)
+
+    def _decided(self, fact: Fact, granted: bool) -> None:
+        if granted:
+            self._board.allow(fact.record.subject)
+        else:
+            self._board.refuse(fact.record.subject, fact.record.appended)
+
+    def _impression(self, fact: Fact, event: Impression) -> None:
+        if not event.list_id or len(event.list_id.encode(errors="replace")) > LIST_ID_BYTES_MAX:
+            self._counts["impressions_unnamed"] += 1
+            return
+        shown = self._shown(event.list_id)
+        if shown is None:
+            self._counts["impressions_unknown"] += 1
+        elif not shown.personal:
+            self._counts["excluded_consent"] += 1
+        elif shown.test:
+            self._counts["excluded_test"] += 1
+        else:
+            self._board.show(event.list_id, fact.record.subject, fact.record.appended, shown, event.items)
+
+    def _interaction(self, fact: Fact, event: Interaction) -> None:
+        act = act_of(fact.record.subject, fact.record.appended, event)
+        if act is None or not self._board.count:
+            return
+        for joined in self._board.act(act):
+            shown = self._shown(joined.list_id)
+            if joined.first and shown is not None:
+                self.blends.acted(shown, joined.seen, joined.slot)
+                self._dirty = True
+
+    def _promoted(self, model: str) -> None:
+        """Without weights in the artefact those learned so far go on: they are the best there is."""
+        initial = self._teaching.initial(model) if model else None
+        if initial is not None or not model:
+            self.blends.restart(initial)
+        self._counts["promotions" if initial is not None or not model else "promotions_without_weights"] += 1
+        self._model, self._dirty = model, True
+        self._meta = msgspec.structs.replace(self._meta, published=0)
+
+    def _changes(self, clock: int) -> list[Change]:
+        self._counts.update(self._board.counts)
+        changes = self._board.changes() + self.blends.changes()
+        published = self._meta.published
+        if self._dirty and clock >= published + self._teaching.settings.publish_us:
+            changes.append((TABLE, KEY, pack(self.blends.learned(self._model))))
+            self._dirty, published = False, clock
+            self._counts["publications"] += 1
+        self._meta = _Meta(self._board.count, published, self._dirty, self._model, dict(sorted(self._counts.items())))
+        return [*changes, (META, META_KEY, msgspec.msgpack.encode(self._meta))]
+
+    def _publish_at(self) -> int | None:
+        return self._meta.published + self._teaching.settings.publish_us if self._dirty else None
+
+    def _shown(self, list_id: str) -> ShownList | None:
+        """The answered list. Held for a while: what is found once is found again, unless it is erased, and what waits
+        of an erased person is dropped when that is read."""
+        if list_id in self._lists:
+            self._lists.move_to_end(list_id)
+            return self._lists[list_id]
+        shown = self._teaching.shown.shown(list_id)
+        if shown is not None:
+            self._lists[list_id] = shown
+            if len(self._lists) > LISTS_KEPT:
+                self._lists.popitem(last=False)
+        return shown
+
+
+def _order(fact: Fact) -> tuple[int, int, int]:
+    """By when it was appended, impressions a little earlier: see `training.attribution.in_order`."""
+    early = EARLY_US if isinstance(fact.payload.event, Impression) else 0
+    return fact.record.appended - early, fact.partition, fact.record.lsn
