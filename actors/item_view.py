@@ -81,6 +81,15 @@ class ItemView(Protocol):
         """By index: number of the most specific category, -1 for none."""
         ...
 
+    def kinds(self, idx: Indices) -> Indices:
+        """What makes these items alike, shape (4, items): numbers of label, most specific category, the category above
+        it (itself at the top) and brand; -1 for none. A brand's number is a hash of its name."""
+        ...
+
+    def hashes(self, idx: Indices) -> npt.NDArray[np.uint64]:
+        """XXH3-64 of these items' ids: names for noise that outlive any numbering."""
+        ...
+
     def index(self, item: str) -> int:
         """-1 when the item was never seen."""
         ...

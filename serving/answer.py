@@ -29,6 +29,9 @@ class RecommendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     items: Ids = ()
     """Anchors: the product on the page, what lies in the cart. Never recommended themselves."""
     exclude: Ids = ()
+    pinned: Ids = ()
+    """Items that take the first slots whatever the evidence says, where they may be shown at all. Marked as forced in
+    the decision: they enter no estimate and teach nothing."""
     category: Text = ""
     """Only items of this category or under it, parts joined by ``" > "``."""
     context: dict[str, object] = {}
@@ -56,13 +59,13 @@ class RecommendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise BadRequest(
                 f"`context` is larger than {CONTEXT_BYTES_MAX} bytes: send what an answer may depend on only"
             )
-        for named in (*self.items, *self.exclude):
+        for named in (*self.items, *self.exclude, *self.pinned):
             item_id(named)
 
 
 class RankRequest(RecommendRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The candidates are the caller's, and so are the rules about repeats, labels and exclusion: only what is hidden or
-    unknown is left out."""
+    """The candidates are the caller's, and so are the rules about repeats and labels: only what is hidden, unknown or
+    excluded is left out."""
 
     n: Annotated[int, msgspec.Meta(ge=1, le=CANDIDATES_MAX)] = CANDIDATES_MAX
     candidates: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=CANDIDATES_MAX)]

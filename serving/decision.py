@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from base64 import b32decode
 from binascii import Error as Base32Error
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from events.errors import BadId
 from events.ids import Key
+from training.blend import feature_names
+from training.learned import CONTEXT
 
 Consent = Literal["granted", "default", "denied", "undecided", "nobody"]
 """Why the answer was personal (`granted` explicitly, or by `default` as nothing was decided), or why not (`denied`,
@@ -106,6 +110,10 @@ class Versions(msgspec.Struct, frozen=True, array_like=True):
     profile: int | None
     """Records folded into the profile; null where none was read."""
     profile_lsn: int | None
+    learned: str = ""
+    """Version of the learned weights that scored; empty: the surface's fixed ones."""
+    artefact: str = ""
+    """Id of the model artefact the recommenders read; empty: none."""
 
 
 class Rules(msgspec.Struct, frozen=True, array_like=True):
@@ -118,6 +126,10 @@ class Rules(msgspec.Struct, frozen=True, array_like=True):
     impression: str
     tau: float
     floor: float
+    exploration_slots: tuple[int, ...] = ()
+    diversity: float = 0.0
+    fatigue: float = 1.0
+    fairness: float = 0.0
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
@@ -126,10 +138,13 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     item: str
     score: float
     propensity: float
-    """Probability of this item in this slot, given the slots above it. 1.0 without sampling."""
+    """Probability of this item in this slot, given the slots above it. 1.0 without sampling, and where forced."""
     sources: tuple[str, ...]
     reason: str
     forced: bool = False
+    """It was put there by the caller: no choice, so it enters no estimate and teaches nothing."""
+    explored: bool = False
+    """The uniform floor of an exploration slot put it there, not its gain."""
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
@@ -151,24 +166,71 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     weights: tuple[float, ...]
     """As applied, in the order of ``recommenders``; 0 for those that abstained."""
     candidates: tuple[str, ...]
-    """All that passed the filters, in no particular order, or none where this decision is not in the logged share.
-    Who writes may give them packed already, as `msgspec.Raw`; who reads sees strings."""
+    """The shortlist slots were filled from, in the order ties are broken in, or none where this decision is not in the
+    logged share. Who writes may give them packed already, as `msgspec.Raw`; who reads sees strings."""
     scores: bytes
-    """float32 per candidate: the blended relevance."""
+    """float32 per candidate: the standardised gain, as drawn from. In format 1 the blended relevance."""
     features: bytes
     """float32, shape (slate, recommenders · 4): `training.blend.FEATURES` of the shown items."""
     gains: bytes
-    """float32 per shown item: what the slot was decided by."""
+    """float32 per shown item: what the slot was decided by, redundancy taken off."""
     seed: int
-    """Of the noise of sampling; 0 where nothing was sampled."""
+    """64 bits that the noise of sampling was made from; 0 where nothing was sampled."""
     slate: tuple[Shown, ...]
     test: bool = False
     """Marked by the caller: it teaches nothing and enters no estimate."""
+    kinds: bytes = b""
+    """int32, shape (4, candidates): `actors.item_view.ItemView.kinds`, what redundancy and labels were judged by."""
+    context_features: bytes = b""
+    """float32, shape (slate, 3): `training.learned.CONTEXT` of the shown items, with the position they stood at."""
+    standard: tuple[float, float] = (0.0, 1.0)
+    """(mean, deviation): a candidate's log-odds, fatigue taken off, are its gain (fairness taken off) · deviation +
+    mean."""
+    scored_at: int = 0
+    """When the candidates were scored, us, where that was before ``read_at``: a contextual answer may reuse them for a
+    moment. 0: for this answer."""
+    failed: tuple[str, ...] = ()
+    """Recommenders that dropped out of this answer."""
 
 
-FORMAT = 1
+FORMAT = 2
+"""2: slates are sampled from a shortlist. Records of format 1 are read as ever; their slates cannot be made again."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """One shown item as the learner sees it."""
+
+    item: str
+    slot: int
+    """From 1."""
+    propensity: float
+    forced: bool
+    features: Mapping[str, float]
+    """float32 values by name (`training.blend.feature_names` and `training.learned.CONTEXT`); those that are 0 are
+    left out, as a sparse learner wants them."""
+
+
+def shown_rows(decision: Decision) -> list[ShownRow]:
+    """The slate, slot by slot, with what the blend saw of each item."""
+    shown = len(decision.slate)
+    table = np.frombuffer(decision.features, "<f4").reshape(shown, -1) if decision.features else np.empty((shown, 0))
+    context = np.frombuffer(decision.context_features, "<f4").reshape(shown, -1) if decision.context_features else table
+    names = feature_names(decision.recommenders) if decision.features else []
+    if decision.context_features:
+        table, names = np.concatenate((table, context), axis=1), [*names, *CONTEXT]
+    return [
+        ShownRow(
+            one.item,
+            slot,
+            one.propensity,
+            one.forced,
+            {name: value for name, value in zip(names, row, strict=True) if value},
+        )
+        for slot, (one, row) in enumerate(zip(decision.slate, table.tolist(), strict=True), 1)
+    ]
 
 
 def encode(decision: Decision) -> bytes:

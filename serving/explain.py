@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, cast
 
 import msgspec
+import numpy as np
 
 from actors.item_view import ItemView
 from events.ids import Micros
@@ -16,15 +17,17 @@ from serving.asked import Asked
 from serving.decision import FORMAT, Decision, Place, Rules, Shown, Versions
 from serving.journal import Stored
 from serving.moments import moment_text
+from serving.ranking import Ranking
 from serving.reasons import reason
-from serving.slate import Slate
-from training.blend import Blended, features
-from training.recommender import Query
+from serving.slate import Sampling, Slate
+from training.blend import position_feature
+from training.learned import CONTEXT
 from training.surface import Surface
 
-POLICY: Final = "fixed-1"
-"""Fixed weights, no sampling: the best candidate gets the slot, with propensity 1."""
+POLICY: Final = "slate-2"
+"""Slot by slot from a shortlist, with the surface's temperature, floor and diversity (`serving.slate`)."""
 SCORE_DIGITS: Final = 6
+EXPLORED: Final = "Trying something new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,81 +35,126 @@ class Made:
     """An answer with everything it came from."""
 
     asked: Asked
-    query: Query
-    names: tuple[str, ...]
-    blended: Blended
+    ranking: Ranking
+    sampling: Sampling
+    seed: int
+    forced: Mapping[int, int]
+    """Slot → shortlist column put there by the caller."""
     slate: Slate
     shown: tuple[Shown, ...]
-    model: str
+    weighed: Weighed
 
 
-def model_version(surfaces: Mapping[str, Surface], names: Iterable[str]) -> str:
-    """Names the weights: a digest of every surface's rules and of the recommenders, so that another configuration is
-    another model."""
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Names of what an answer was scored with."""
+
+    rules: str
+    """Digest of the surfaces' rules and the recommenders."""
+    learned: str = ""
+    artefact: str = ""
+
+    @property
+    def version(self) -> str:
+        """``model_version`` of the answer: equal versions, equal weights and tables.
+
+        >>> Weighed("fixed-1a2b").version, Weighed("fixed-1a2b", "w7", "0123456789abcdef").version
+        ('fixed-1a2b', 'learned-01234567-w7')
+        """
+        if self.learned:
+            return f"learned-{self.artefact[:8] or 'none'}-{self.learned}"
+        return f"{self.rules}-{self.artefact[:8]}" if self.artefact else self.rules
+
+
+def rules_version(surfaces: Mapping[str, Surface], names: Iterable[str]) -> str:
+    """Names the fixed weights: a digest of every surface's rules and of the recommenders, so that another configuration
+    is another model."""
     text = [surfaces[name].model_dump_json() for name in sorted(surfaces)] + list(names)
     return "fixed-" + blake2b("\n".join(text).encode(), digest_size=4).hexdigest()
 
 
-def shown_items(blended: Blended, slate: Slate, names: Sequence[str], query: Query) -> tuple[Shown, ...]:
+def shown_items(ranking: Ranking, slate: Slate) -> tuple[Shown, ...]:
     """The slate's items with sources and reason. The sources are the recommenders that speak for an item, the one that
     contributed most first, ties in the order of ``names``; the first gives the reason."""
-    ids, candidates, columns = query.items.ids, blended.candidates, list(slate.columns)
+    query, names, candidates = ranking.query, ranking.scoring.names, ranking.blended.candidates
+    columns = ranking.columns[list(slate.columns)].tolist()
     table = zip(
         candidates.idx[columns].tolist(),
-        blended.score[columns].tolist(),
+        ranking.odds[columns].tolist(),
         slate.propensities,
         candidates.raw[:, columns].T.tolist(),
-        (blended.log_z[:, columns].T * blended.weights).tolist(),
+        ranking.shares(columns),
         candidates.because[:, columns].T.tolist(),
         strict=True,
     )
-    shown = []
-    for idx, score, propensity, raw, share, because in table:
+    ids, shown = query.items.ids, []
+    for slot, (idx, score, propensity, raw, share, because) in enumerate(table):
         speaking = sorted([row for row, said in enumerate(raw) if said > 0], key=share.__getitem__, reverse=True)
         why = reason(names[speaking[0]], because[speaking[0]], query) if speaking else ""
         sources = tuple([names[row] for row in speaking])
-        shown.append(Shown(ids[idx], round(score, SCORE_DIGITS), propensity, sources, why))
+        explored = slot in slate.explored
+        shown.append(
+            Shown(
+                ids[idx],
+                round(score, SCORE_DIGITS),
+                propensity,
+                sources,
+                EXPLORED if explored else why,
+                slot in slate.forced,
+                explored,
+            )
+        )
     return tuple(shown)
 
 
 def decision_of(made: Made, candidates_logged: float) -> Decision:
     """The record of an answer."""
-    asked, blended, columns = made.asked, made.blended, list(made.slate.columns)
-    request, profile, surface = asked.request, asked.profile, asked.surface
-    scores = blended.score
+    asked, ranking, slate = made.asked, made.ranking, made.slate
+    request, profile = asked.request, asked.profile
+    columns = ranking.columns[list(slate.columns)]
+    context = ranking.context[:, columns].T.copy()
+    context[:, CONTEXT.index("position")] = position_feature(len(columns))
     whole = _share(asked.at) < candidates_logged
     return Decision(
         format=FORMAT,
         versions=Versions(
             policy=POLICY,
-            model=made.model,
-            items=made.query.items.version,
+            model=made.weighed.rules,
+            items=ranking.query.items.version,
             profile=profile.version if profile is not None else None,
             profile_lsn=profile.lsn if profile is not None else None,
+            learned=made.weighed.learned,
+            artefact=made.weighed.artefact,
         ),
         consent=asked.consent,
-        rules=_rules(surface),
+        rules=_rules(asked.surface, made.sampling),
         read_at=asked.at,
         asked=request.n,
         anchors=request.items,
         exclude=request.exclude,
         category=request.category,
         context=request.context,
-        recommenders=made.names,
-        weights=blended.weights,
-        candidates=_packed(made) if whole else (),
-        scores=scores.tobytes() if whole else b"",
-        features=features(blended, columns).tobytes(),
-        gains=scores[columns].tobytes(),
-        seed=0,
+        recommenders=ranking.scoring.names,
+        weights=ranking.applied,
+        candidates=_packed(ranking) if whole else (),
+        scores=ranking.shortlist.gains.tobytes() if whole else b"",
+        features=ranking.features[:, columns].T.tobytes(),
+        gains=np.array(slate.gains, "<f4").tobytes(),
+        seed=made.seed,
         slate=made.shown,
         test=request.test,
+        kinds=ranking.shortlist.kinds.tobytes() if whole else b"",
+        context_features=context.tobytes(),
+        standard=ranking.standard,
+        scored_at=ranking.at if ranking.at != asked.at else 0,
+        failed=ranking.failed,
     )
 
 
-def _packed(made: Made) -> tuple[str, ...]:
+def _packed(ranking: Ranking) -> tuple[str, ...]:
     """The candidates' ids, as the encoder puts them into the record: they are only ever read from there."""
-    return cast("tuple[str, ...]", msgspec.Raw(made.query.items.packed_ids(made.blended.candidates.idx)))
+    idx = ranking.blended.candidates.idx[ranking.columns]
+    return cast("tuple[str, ...]", msgspec.Raw(ranking.query.items.packed_ids(idx)))
 
 
 def answer_of(made: Made, place: Place | None) -> Answer:
@@ -114,28 +162,33 @@ def answer_of(made: Made, place: Place | None) -> Answer:
     asked = made.asked
     return _answer(
         asked.request,
-        made.query.items,
+        made.ranking.query.items,
         made.shown,
         place,
-        model=made.model,
+        model=made.weighed.version,
         profile_version=asked.profile.version if asked.profile is not None else None,
         read_at=asked.at,
     )
 
 
 def again(stored: Stored, request: RecommendRequest, items: ItemView) -> Answer:
-    """A stored answer, as it was given."""
+    """A stored answer, as it was given, but for items that have been hidden since."""
     place, decision = stored
     versions = decision.versions
     return _answer(
         request,
         items,
-        decision.slate,
+        tuple([one for one in decision.slate if not _hidden(one.item, items)]),
         place,
-        model=versions.model,
+        model=Weighed(versions.model, versions.learned, versions.artefact).version,
         profile_version=versions.profile,
         read_at=Micros(decision.read_at),
     )
+
+
+def _hidden(item: str, items: ItemView) -> bool:
+    idx = items.index(item)
+    return idx < 0 or bool(items.blocked[idx])
 
 
 def _answer(
@@ -183,15 +236,19 @@ def _details(item: str, items: ItemView, request: RecommendRequest) -> dict[str,
 DETAILS: Final = ("title", "category", "brand", "item_group", "price", "stock", "attributes", "url", "image")
 
 
-def _rules(surface: Surface) -> Rules:
+def _rules(surface: Surface, sampling: Sampling) -> Rules:
     values = surface.values
     return Rules(
         surface=surface.name,
         repeats=surface.repeats,
         values=(values.click, values.cart, values.purchase),
         impression=surface.impression,
-        tau=surface.tau,
-        floor=surface.floor,
+        tau=sampling.tau,
+        floor=sampling.floor,
+        exploration_slots=sampling.exploration_slots,
+        diversity=sampling.diversity,
+        fatigue=surface.fatigue,
+        fairness=surface.fairness,
     )
 
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from actors.item_view import ItemView
-from serving.answer import RecommendRequest
+from serving.answer import RankRequest, RecommendRequest
 from training.blend import Candidates, Mask
 from training.recommender import Indices, Query
-
-_HOUR_MS = 3_600_000
+from training.repeats import hidden_repeats
 
 
 def eligible(idx: Indices, query: Query, request: RecommendRequest) -> Mask:
@@ -41,24 +40,31 @@ def in_category(items: ItemView, idx: Indices, category: int) -> Mask:
     return (own >= 0) & items.within(category)[own]
 
 
-def hidden_repeats(query: Query) -> Indices:
-    """Items bought that this surface does not show again (yet)."""
-    bought, surface = query.history.purchases, query.surface
-    match surface.repeats:
-        case "allow":
-            return bought.idx[:0]
-        case "hide":
-            return bought.idx
-        case "cooldown":
-            return bought.idx[bought.last > query.now - surface.cooldown_hours * _HOUR_MS]
-
-
-def among(candidates: Candidates, wanted: Sequence[str], items: ItemView) -> Candidates:
-    """The caller's own candidates in place of ours, with what evidence there is for each. Unknown and hidden items are
-    left out."""
+def among(candidates: Candidates, request: RankRequest, items: ItemView) -> Candidates:
+    """The caller's own candidates in place of ours, with what evidence there is for each. Unknown, hidden and excluded
+    items are left out."""
+    wanted = set(request.candidates) - set(request.exclude)
     known = {number for item in wanted if (number := items.index(item)) >= 0}
     idx = np.array(sorted(known), np.int32)
-    idx = idx[~items.blocked[idx]]
+    return _of_items(candidates, idx[~items.blocked[idx]])
+
+
+def may_stand(wanted: Sequence[str], query: Query, request: RecommendRequest) -> Indices:
+    """Those of the caller's items that pass the filters, by item index."""
+    known = {number for item in wanted if (number := query.items.index(item)) >= 0}
+    idx = np.array(sorted(known), np.int32)
+    return idx[eligible(idx, query, request)] if len(idx) else idx
+
+
+def with_items(candidates: Candidates, idx: Indices) -> Candidates:
+    """The candidates, and these items among them whether or not anybody spoke for them."""
+    if not len(idx):
+        return candidates
+    return _of_items(candidates, np.union1d(candidates.idx, idx).astype(np.int32))
+
+
+def _of_items(candidates: Candidates, idx: Indices) -> Candidates:
+    """These items, ascending, with what evidence there is for each."""
     rows = candidates.raw.shape[0]
     raw, because = np.zeros((rows, len(idx))), np.full((rows, len(idx)), -1, np.int32)
     _, own, theirs = np.intersect1d(idx, candidates.idx, assume_unique=True, return_indices=True)

@@ -51,6 +51,13 @@ METRICS: Mapping[str, Metric] = {
     "everfold_writes_refused_total": Metric("counter", "Write requests answered 503, by error code"),
     "everfold_answers_total": Metric("counter", "Recommendations answered, by surface"),
     "everfold_answers_unlogged_total": Metric("counter", "Recommendations whose decision could not be logged"),
+    "everfold_recommender_failures_total": Metric("counter", "Recommenders dropped from an answer, by name and reason"),
+    "everfold_prediction_cache_total": Metric("counter", "Answers about nobody: ranking found (hit) or made (miss)"),
+    "everfold_model_swaps_total": Metric("counter", "Times a replica took over another model"),
+    "everfold_models_refused_total": Metric("counter", "Models a replica could not load; the one before stays"),
+    "everfold_learned_unreadable_total": Metric(
+        "counter", "Published weights that could not be read; the ones before stay"
+    ),
     "everfold_state_age_seconds": Metric("gauge", "Age of the state answers were made from, newest answer", "max"),
     "everfold_replicas": Metric("gauge", "Serving processes that are alive"),
     "everfold_host_up": Metric("gauge", "1 while the partition host answers", "min"),

@@ -1,9 +1,10 @@
 """The answer path. Read this first: it is what Everfold does, in the order it does it.
 
     request → who, which surface, may it be personal → profile → candidates from every recommender → filters
-            → blend → slate → reasons → answer + decision record
+            → blend → shortlist → slate, drawn slot by slot → reasons → answer + decision record
 
-An answer is a function of the request, the profile, the item table and the clock; asking changes none of them. The
+An answer is a function of the request, the profile, the item table, the weights and the clock; asking changes none of
+them, and chance is a hash of who asks, where, and of the half hour. The
 profile may lie in another process, so the caller reads it, and only where `Answerer.reads` names one:
 
     key = answerer.reads(request)
@@ -13,10 +14,9 @@ profile may lie in another process, so the caller reads it, and only where `Answ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Final
-
-import numpy as np
 
 from actors.item_view import ItemSource, ItemView
 from actors.profile import Glance
@@ -25,20 +25,27 @@ from events.errors import BadSettings
 from events.ids import Key
 from serving.answer import Answer, RankRequest, RecommendRequest
 from serving.asked import Asked, ask, denied_by_request
-from serving.explain import Made, again, answer_of, decision_of, model_version, shown_items
-from serving.filters import among, eligible
+from serving.asking import Panel
+from serving.explain import Made, Weighed, again, answer_of, decision_of, rules_version, shown_items
+from serving.filters import among, eligible, may_stand, with_items
 from serving.journal import Journal
-from serving.slate import fill
+from serving.metrics import Numbers
+from serving.prediction_cache import PredictionCache, Question
+from serving.ranking import Ranking, Scoring, ranking_of
+from serving.slate import STILL, Sampling, fill, sampling_of
+from serving.weights import FixedWeights, Pair, PairSource
 from training.anchors import choose_anchors
-from training.blend import blend, merge, pool
+from training.blend import merge, pool, restricted
 from training.history import NO_HISTORY, HistoryCache
 from training.inventory import INVENTORY
+from training.learned import Learned
 from training.recommender import Query, Recommender
 from training.surface import SURFACES, Surface
 
 DEPTH_PER_ITEM: Final = 4
 """Popular items looked at per item wanted: labels repeat and filters take their share."""
 DEPTH_MIN: Final = 64
+_MINUTE_US: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +57,23 @@ class AnswerRules:
     recommenders: Mapping[str, Recommender] = field(default_factory=lambda: INVENTORY)
     n_max: int = 100
     candidates_logged: float = 1.0
-    """Share of decisions that log all candidates with their scores; shown items are logged always."""
+    """Share of decisions that log the shortlist with its gains; shown items are logged always."""
+    noise_secret: bytes = bytes(32)
+    """Keys the hash that the noise of sampling is made from, so that a seed leads to nobody."""
 
 
 class Answerer:
     """Answers requests; one per replica, not shared between threads."""
 
-    def __init__(self, items: ItemSource, journal: Journal, clock: Clock, rules: AnswerRules) -> None:
+    def __init__(
+        self,
+        items: ItemSource,
+        journal: Journal,
+        clock: Clock,
+        rules: AnswerRules,
+        weights: PairSource | None = None,
+        numbers: Numbers | None = None,
+    ) -> None:
         """Raises `BadSettings` for a surface that weighs a recommender nobody has."""
         for surface in rules.surfaces.values():
             unknown = sorted(set(surface.weights) - set(rules.recommenders))
@@ -67,18 +84,24 @@ class Answerer:
         self._journal = journal
         self._clock = clock
         self._rules = rules
+        self._weights = weights or FixedWeights()
+        self._numbers = numbers
+        self._panel = Panel(rules.recommenders, clock, numbers)
         self._histories = HistoryCache()
-        self._model = model_version(rules.surfaces, rules.recommenders)
+        self._cache = PredictionCache()
+        self._scorings: dict[tuple[str, str], Scoring] = {}
+        self._version = rules_version(rules.surfaces, rules.recommenders)
 
     def reads(self, request: RecommendRequest) -> Key | None:
         """Whose profile this answer needs; None where it must not read any. Raises `BadRequest`."""
         return None if denied_by_request(request) else request.key()
 
-    def recommend(self, request: RecommendRequest, profile: Glance | None) -> Answer:
+    def recommend(self, request: RecommendRequest, profile: Glance | None, *, fresh: bool = False) -> Answer:
         """The list for one request; its decision is logged. A `RankRequest` brings its own candidates.
 
         Args:
             profile: what was read for `reads`; with ``as_of``, the profile of that moment.
+            fresh: the caller waited to see a write of its own: nothing older may be answered.
 
         Raises `BadRequest`, or `Unavailable` while the same request id is being answered elsewhere.
         """
@@ -87,33 +110,73 @@ class Answerer:
         at = self._clock.now() if request.as_of is None else request.as_of
         asked = ask(request, profile, at, rules.surfaces, rules.default_consent)
         items = self._items.snapshot()
+        pair = self._weights.snapshot(items, asked.now)
         if request.as_of is not None:
-            return answer_of(self._make(asked, items), None)
+            return answer_of(self._make(asked, items, pair, fresh=True), None)
         with self._journal.claim(asked.stored_for, request.request_id) as (request_hash, stored):
             if stored is not None:
                 return again(stored, request, items)
-            made = self._make(asked, items)
+            made = self._make(asked, items, pair, fresh=fresh)
             decision = decision_of(made, rules.candidates_logged)
-            return answer_of(made, self._journal.keep(decision, asked, request_hash))
+            place = self._journal.keep(decision, asked, request_hash)
+            return answer_of(made if place is not None else _still(made), place)
 
-    def _make(self, asked: Asked, items: ItemView) -> Made:
-        """Candidates, filters, blend, slate, reasons."""
-        request = asked.request
-        query = self._query(asked, items)
-        names = tuple(name for name in self._rules.recommenders if asked.surface.weights.get(name, 0.0) > 0)
-        evidence = pool([self._rules.recommenders[name].recommend(query) for name in names])
+    def _make(self, asked: Asked, items: ItemView, pair: Pair, *, fresh: bool) -> Made:
+        """Ranking, slate, reasons."""
+        ranking = self._ranking(asked, items, pair, fresh=fresh)
+        sampling = sampling_of(asked.surface)
+        seed = seed_of(asked, self._rules.noise_secret) if sampling.draws else 0
+        forced = _forced(asked.request, ranking)
+        weighed = Weighed(
+            self._version,
+            pair.learned.version if pair.learned is not None and ranking.scoring.learned is not None else "",
+            pair.model.model.id if pair.model is not None else "",
+        )
+        return _drawn(asked, ranking, sampling, seed, forced, weighed)
+
+    def _ranking(self, asked: Asked, items: ItemView, pair: Pair, *, fresh: bool) -> Ranking:
+        """The scored candidates; those of a question about nobody may be a moment old."""
+        query = self._query(asked, items, pair)
+        scoring = self._scoring(asked.surface, pair.learned)
+        question = _question(asked.request, query)
+        if question is None or asked.request.as_of is not None:
+            return self._ranked(asked, query, scoring)
+        known = self._cache.find(question, pair, items, asked.now, fresh=fresh)
+        if self._numbers is not None:
+            outcome = "hit" if known is not None else "miss"
+            self._numbers.counter("everfold_prediction_cache_total", outcome=outcome).add()
+        if known is None:
+            known = self._ranked(asked, query, scoring)
+            if not known.failed:
+                self._cache.keep(question, pair, items, known, asked.now)
+        return known
+
+    def _ranked(self, asked: Asked, query: Query, scoring: Scoring) -> Ranking:
+        """Candidates from every recommender, filters, blend, shortlist."""
+        request, items = asked.request, query.items
+        said, failed = self._panel.ask(scoring.names, query)
+        evidence = pool(said)
         if isinstance(request, RankRequest):
-            candidates = among(merge(evidence, items.size), request.candidates, items)
-            labels = np.full(len(candidates.idx), -1, np.int32)
+            candidates = among(merge(evidence, items.size), request, items)
         else:
             candidates = merge(evidence.keep(eligible(evidence.idx, query, request)), items.size)
-            labels = items.group[candidates.idx]
-        blended = blend(candidates, [asked.surface.weights[name] for name in names])
-        slate = fill(blended.score, candidates.idx, labels, request.n)
-        shown = shown_items(blended, slate, names, query)
-        return Made(asked, query, names, blended, slate, shown, self._model)
+            candidates = with_items(candidates, may_stand(request.pinned, query, request))
+        return ranking_of(candidates, query, scoring, asked, failed)
 
-    def _query(self, asked: Asked, items: ItemView) -> Query:
+    def _scoring(self, surface: Surface, learned: Learned | None) -> Scoring:
+        """How a surface is scored: made once per version of the weights."""
+        known = self._scorings.get((surface.name, learned.version if learned is not None else ""))
+        if known is None:
+            names = tuple(name for name in self._rules.recommenders if name in surface.weights)
+            weights = learned.surfaces.get(surface.name) if learned is not None else None
+            if weights is not None and learned is not None:
+                weights = restricted(weights, learned.names, names)
+            self._scorings = {key: one for key, one in self._scorings.items() if key[0] != surface.name}
+            known = Scoring(surface, names, weights)
+            self._scorings[surface.name, learned.version if learned is not None else ""] = known
+        return known
+
+    def _query(self, asked: Asked, items: ItemView, pair: Pair) -> Query:
         """What the recommenders are asked."""
         request = asked.request
         history = NO_HISTORY
@@ -128,4 +191,53 @@ class Answerer:
             anchors=choose_anchors(given, history, asked.now, asked.surface.history_share),
             category=items.category_id(request.category) if request.category else None,
             depth=max(DEPTH_MIN, DEPTH_PER_ITEM * request.n),
+            model=pair.model,
         )
+
+
+def seed_of(asked: Asked, secret: bytes) -> int:
+    """64 bits for the noise of an answer: a keyed hash of who asks, on which surface, in which rotation epoch. For
+    nobody, and without consent, of the moment instead of a name: such a seed leads to nobody and returns never."""
+    epoch = asked.at // (asked.surface.rotation_minutes * _MINUTE_US)
+    who = f"{asked.who}\x00{epoch}" if asked.who is not None else f"\x00{asked.at}"
+    text = f"{asked.surface.name}\x00{who}".encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8, key=secret[:32], person=b"everfold-noise").digest(), "little")
+
+
+def _drawn(
+    asked: Asked, ranking: Ranking, sampling: Sampling, seed: int, forced: Mapping[int, int], weighed: Weighed
+) -> Made:
+    slate = fill(ranking.shortlist, sampling, seed, asked.request.n, forced)
+    return Made(asked, ranking, sampling, seed, forced, slate, shown_items(ranking, slate), weighed)
+
+
+def _still(made: Made) -> Made:
+    """The same answer without chance: of one that could not be logged nobody will ever know the propensities."""
+    if not made.sampling.draws:
+        return made
+    still = replace(STILL, diversity=made.sampling.diversity)
+    return _drawn(made.asked, made.ranking, still, 0, made.forced, made.weighed)
+
+
+def _forced(request: RecommendRequest, ranking: Ranking) -> Mapping[int, int]:
+    """Slot → column of the pinned items that may stand there, in the order given, one of each label."""
+    if not request.pinned:
+        return {}
+    items, short = ranking.query.items, ranking.shortlist
+    place = {idx: at for at, idx in enumerate(ranking.blended.candidates.idx[ranking.columns].tolist())}
+    columns: list[int] = []
+    labels: set[int] = set()
+    for item in dict.fromkeys(request.pinned):
+        column = place.get(items.index(item))
+        if column is not None and int(short.kinds[0, column]) not in labels:
+            columns.append(column)
+            labels |= {int(short.kinds[0, column])} - {-1}
+    return dict(enumerate(columns[: request.n]))
+
+
+def _question(request: RecommendRequest, query: Query) -> Question | None:
+    """What a ranking depends on besides weights and items; None where it is somebody's own. The request's context is
+    not in it: no recommender looks at it, and its consent was honoured before."""
+    if query.history is not NO_HISTORY or isinstance(request, RankRequest):
+        return None
+    return (query.surface.name, query.depth, request.items, request.exclude, request.pinned, request.category)

@@ -1,9 +1,10 @@
 """The blend: evidence of all recommenders, merged once and scored once.
 
-    pool     what each recommender said, in one; filters take their share here
-    merge    evidence → one row per recommender over the union of candidates
-    blend    normalise each row within the request, weigh, add
-    features what the blend saw of the shown items, for the decision record
+    pool      what each recommender said, in one; filters take their share here
+    merge     evidence → one row per recommender over the union of candidates
+    blend     normalise each row within the request, weigh with the surface's fixed weights, add
+    features  what a learned blend sees of every candidate, and the decision record keeps of the shown ones
+    logits    features → log-odds of every outcome with learned weights; `log_odds` → one number to rank by
 
 Adding a recommender adds a row, not a pass.
 """
@@ -17,15 +18,17 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from training.learned import CONTEXT, Matrix, SurfaceWeights
 from training.recommender import Indices, Scored, Scores
+from training.surface import Values
 
-Matrix: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 FEATURES = ("z", "log_z", "reciprocal_rank", "abstained")
 """Per recommender and candidate, in this order: z = (score - mean) / deviation over the request's candidates;
 log1p(max(z, 0)); 1 / (1 + rank) with rank the number of candidates that score higher; and 1 where the recommender has
-nothing to say of the item, the others then being 0. A learned blend weighs all of them, the fixed one ``log_z``."""
+nothing to say of the item (or says the same of all: a constant row), the others then being 0. A learned blend weighs
+all of them, the fixed one ``log_z``."""
 
 BELOW_MEAN = 0.1
 """Slope of the blend for scores below a recommender's mean. Small against the 1 just above it, but not 0: items there
@@ -67,6 +70,8 @@ class Blended:
     candidates: Candidates
     z: Matrix
     log_z: Matrix
+    speaks: Mask
+    """Per recommender: whether it tells candidates apart."""
     weights: tuple[float, ...]
     """As applied: 0 for rows that abstain, the others summing to 1."""
     score: Scores
@@ -116,7 +121,8 @@ def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
     count = raw.shape[1]
     if not count:
         empty = np.empty_like(raw)
-        return Blended(candidates, empty, empty, (0.0,) * len(weights), np.empty(0, np.float32))
+        silent = np.zeros(len(weights), np.bool_)
+        return Blended(candidates, empty, empty, silent, (0.0,) * len(weights), np.empty(0, np.float32))
     mean = raw.sum(axis=1) / count
     z = raw - mean[:, None]
     deviation = np.sqrt(np.einsum("rc,rc->r", z, z) / count)
@@ -130,23 +136,109 @@ def blend(candidates: Candidates, weights: Sequence[float]) -> Blended:
     above = z > 0.0  # a fifth of the cells, and log1p is what takes the time
     log_z[above] = np.log1p(z[above])
     score = applied @ (log_z + BELOW_MEAN * np.minimum(z, 0.0))
-    return Blended(candidates, z, log_z, tuple(applied.tolist()), score.astype(np.float32))
+    return Blended(candidates, z, log_z, speaks, tuple(applied.tolist()), score.astype(np.float32))
 
 
-def features(blended: Blended, columns: Sequence[int]) -> Scores:
-    """`FEATURES` of the candidates at ``columns``: float32, shape (columns, recommenders · 4), recommender by
-    recommender."""
+def features(blended: Blended) -> Scores:
+    """`FEATURES` of every candidate: float32, shape (recommenders · 4, candidates), recommender by recommender. What is
+    scored with is what is logged, to the bit."""
     raw = blended.candidates.raw
-    own = raw[:, columns]
-    ordered = raw.copy()
-    ordered.sort(axis=1)
-    best_at = raw.shape[1]
-    ahead = [best_at - line.searchsorted(scores, "right") for line, scores in zip(ordered, own, strict=True)]
-    silent = own == 0
-    out = np.empty((len(columns), raw.shape[0], len(FEATURES)), np.float32)
-    out[:, :, 0] = blended.z[:, columns].T
-    out[:, :, 1] = blended.log_z[:, columns].T
-    out[:, :, 2] = 1.0 / (1.0 + np.array(ahead).T)
-    out[:, :, 3] = 0.0
-    out[silent.T] = (0.0, 0.0, 0.0, 1.0)
-    return out.reshape(len(columns), raw.shape[0] * len(FEATURES))
+    rows, columns = raw.shape
+    said = (raw > 0) & blended.speaks[:, None]
+    out = np.empty((rows, len(FEATURES), columns), np.float32)
+    np.multiply(blended.z, said, out[:, 0], casting="same_kind")
+    np.multiply(blended.log_z, said, out[:, 1], casting="same_kind")
+    out[:, 2] = 0.0
+    np.logical_not(said, out[:, 3], casting="unsafe")
+    cells = said.ravel().nonzero()[0]
+    out[:, 2][said] = _reciprocal_ranks(raw.ravel()[cells].astype(np.float32), cells // max(columns, 1), rows)
+    flat: Scores = out.reshape(rows * len(FEATURES), columns)
+    return flat
+
+
+def _reciprocal_ranks(score: Scores, row: npt.NDArray[np.intp], rows: int) -> Scores:
+    """1 / (1 + number of scores of the same row that are higher), in the order given. One sort for all rows: positive
+    float32 numbers are in the order of their bits."""
+    key = (row.astype(np.uint64) << np.uint64(32)) | ~score.view(np.uint32)
+    order = key.argsort()
+    ordered = key[order]
+    place = np.arange(len(key))
+    place[1:][ordered[1:] == ordered[:-1]] = 0
+    first = np.maximum.accumulate(place) if len(place) else place
+    begins = np.searchsorted(row, np.arange(rows))
+    ranks = np.empty(len(key), np.float32)
+    ranks[order] = 1.0 / (1.0 + (first - begins[row[order]]))
+    return ranks
+
+
+def context_features(log_z: Scores, hedge: Matrix | None, exposures: Matrix) -> Scores:
+    """`training.learned.CONTEXT` of every candidate: float32, shape (3, candidates). Position is held at slot 1."""
+    out = np.empty((len(CONTEXT), len(exposures)), np.float32)
+    out[0] = 1.0
+    out[1] = hedge @ log_z if hedge is not None else 0.0
+    np.log1p(exposures, out[2], casting="same_kind")
+    return out
+
+
+def position_feature(slots: int) -> Scores:
+    """``position`` of slots 1..``slots``: what the learner sees in place of the 1 that was scored with.
+
+    >>> position_feature(3).round(3).tolist()
+    [1.0, 0.6309999823570251, 0.5]
+    """
+    return (1.0 / np.log2(2.0 + np.arange(slots))).astype(np.float32)
+
+
+def logits(features: Scores, context: Scores, weights: SurfaceWeights) -> Matrix:
+    """Log-odds of every outcome: shape (outcomes, candidates). The formula stands in `training.learned`.
+
+    Args:
+        features: shape (columns of ``weights.recommenders``, candidates), as `features` makes them.
+        context: shape (3, candidates), as `context_features` makes them.
+
+    float32 features and float64 weights: River's own prediction from the same numbers within 1e-9.
+    """
+    found: Matrix = weights.recommenders @ features.astype(np.float64)
+    found += weights.context @ context.astype(np.float64)
+    found += weights.intercept[:, None]
+    return found
+
+
+LOGIT_MAX = 30.0
+"""Log-odds beyond this are taken for it: 1e-13 is no probability anybody could tell from 0."""
+
+
+def log_odds(logit: Matrix, values: Values) -> Matrix:
+    """Log-odds of relevance / Σ values, relevance = Σ over outcomes of value · P(outcome): shape (candidates,). All
+    values 0: every outcome counts alike."""
+    worth = np.array([values.click, values.cart, values.purchase])
+    total = float(worth.sum())
+    share = worth / total if total > 0 else np.full(len(worth), 1.0 / len(worth))
+    chance = share @ (1.0 / (1.0 + np.exp(-np.clip(logit, -LOGIT_MAX, LOGIT_MAX))))
+    odds: Matrix = np.log(chance) - np.log1p(-chance)
+    return odds
+
+
+def restricted(weights: SurfaceWeights, learned: Sequence[str], names: Sequence[str]) -> SurfaceWeights:
+    """The weights with the columns of ``names``, in their order; a recommender that was never learned weighs 0, and one
+    that is not asked has no column, as in the rows that were learned."""
+    each = len(FEATURES)
+    table = weights.recommenders.reshape(len(weights.intercept), len(learned), each)
+    recommenders = np.zeros((len(weights.intercept), len(names), each))
+    hedge = np.zeros(len(names))
+    place = {name: number for number, name in enumerate(learned)}
+    for number, name in enumerate(names):
+        if name in place:
+            recommenders[:, number] = table[:, place[name]]
+            hedge[number] = weights.hedge[place[name]]
+    flat = recommenders.reshape(len(weights.intercept), len(names) * each)
+    return SurfaceWeights(weights.intercept, flat, weights.context, hedge)
+
+
+def feature_names(recommenders: Sequence[str]) -> list[str]:
+    """Names of the rows of `features`.
+
+    >>> feature_names(["newest"])
+    ['newest.z', 'newest.log_z', 'newest.reciprocal_rank', 'newest.abstained']
+    """
+    return [f"{name}.{feature}" for name in recommenders for feature in FEATURES]

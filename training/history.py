@@ -106,6 +106,25 @@ class Interests:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Items that were really seen and not acted on since, ordered by item index: what somebody may be tired of."""
+
+    idx: Indices
+    log2_sum: Floats
+    """log2 of the decayed impressions' stored sum, its landmark added, as `Purchases.log2_sum`."""
+
+    def exposures(self, idx: Indices, now: Millis) -> Floats:
+        """Impressions of each of ``idx`` decayed with a half-life of a day, at ``now``; 0 for items not here."""
+        found = np.zeros(len(idx))
+        if len(self.idx):
+            place = self.idx.searchsorted(idx)
+            place[place == len(self.idx)] = 0
+            hit = (self.idx[place] == idx).nonzero()[0]
+            found[hit] = _decayed(self.log2_sum[place[hit]] - now * _RATE["day"])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A profile's recent items, purchases and interests over item indices."""
 
@@ -123,6 +142,7 @@ class History:
     """(item index, weight in (0, 1]) of the strongest purchases. All purchases share one half-life, so neither their
     order nor their ratios depend on the time of reading."""
     interests: Interests
+    seen: Seen
 
     def strengths(self, now: Millis) -> Floats:
         """Strength of each recent item at ``now``: decayed by its signal's half-life, and divided by 1 + the visits'
@@ -135,7 +155,8 @@ class History:
 
 NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F, {})
 NO_INTERESTS: Final = Interests((), _EMPTY_F, _EMPTY_F)
-NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), NO_INTERESTS)
+NO_SEEN: Final = Seen(_EMPTY_I, _EMPTY_F)
+NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), NO_INTERESTS, NO_SEEN)
 """Of a newcomer, and of everyone who has not consented to personalization."""
 
 
@@ -153,7 +174,29 @@ def history_of(profile: Profile, items: ItemView) -> History:
         purchases=purchases,
         favourites=_favourites(purchases),
         interests=_interests(profile, items),
+        seen=_seen(profile, items),
     )
+
+
+def _seen(profile: Profile, items: ItemView) -> Seen:
+    """Whoever acted on an item at or after its last impression is not tired of it (`actors.impressions.fatigue`)."""
+    last = profile.impressions.last
+    if not last:
+        return NO_SEEN
+    acted = {entry.item: entry.at for entry in profile.recent}
+    for name in last.keys() & profile.purchases.keys():
+        times = profile.purchases[name].times
+        if times:
+            acted[name] = max(acted.get(name, times[-1]), times[-1])
+    table, index = profile.impressions.seen, items.index
+    tiring = {
+        idx: table.sums.get(item, 0.0)
+        for item, at in last.items()
+        if acted.get(item, at - 1) < at and (idx := index(item)) >= 0
+    }
+    numbers = sorted(number for number, stored in tiring.items() if stored > 0)
+    sums = np.array([tiring[number] for number in numbers], np.float64)
+    return Seen(np.array(numbers, np.int32), np.log2(sums) + table.k * _HALVINGS)
 
 
 def _moment_strengths(recent: list[Recent]) -> Floats:

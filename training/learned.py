@@ -68,6 +68,11 @@ class LearnedSource(Protocol):
         ...
 
 
+TABLE: Final = "learned"
+"""The table of the learner's state that holds the published row."""
+KEY: Final = b"learned"
+
+
 class _PackedSurface(msgspec.Struct, frozen=True):
     """`SurfaceWeights` as little-endian float64; ``outcomes`` is the number of rows."""
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from events.errors import BadRequest
 
 Repeats = Literal["allow", "hide", "cooldown"]
+
+TAU_MIN: Final = 0.05
+"""Below this, sampling is as good as none, and propensities are numbers nobody can estimate with."""
+
+
+def _temperature(tau: float) -> float:
+    if tau and not tau >= TAU_MIN:
+        raise ValueError(f"a temperature is 0 (no sampling) or at least {TAU_MIN}")
+    return tau
 
 
 class Values(BaseModel):
@@ -42,11 +51,28 @@ class Surface(BaseModel):
     history_share: float = Field(default=1.0, ge=0, le=1)
     """Weight of what the profile did lately beside the anchors of the request, when it names any."""
     values: Values = Values()
-    tau: float = Field(default=0.0, ge=0, le=0)
-    """Temperature of sampling, in units of the standardised gain. 0, the only value the fixed policy knows: no
-    sampling, the best item gets the slot and its propensity is 1."""
-    floor: float = Field(default=0.0, ge=0, le=0)
-    """Share of a slot that is drawn uniformly; 0 for the same reason."""
+    tau: Annotated[float, AfterValidator(_temperature)] = 0.0
+    """Temperature of sampling, in units of the standardised gain: 0 (no sampling, the best item gets the slot), or
+    at least `TAU_MIN`. At 0.15 an item 0.1 deviations behind is drawn half as often as the one before it, one that is
+    a whole deviation behind once in 800 times."""
+    floor: float = Field(default=0.0, ge=0, le=1)
+    """Share of an exploration slot that is drawn uniformly from what is left."""
+    exploration_slots: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
+    """Slots with that floor, counted from 1; what the floor puts there is shown as "Trying something new". One slot
+    instead of a floor everywhere: an importance weight is at most (candidates left) / floor, and only there."""
+    diversity: float = Field(default=0.0, ge=0, le=2)
+    """lambda of maximal marginal relevance: what an item's gain loses where something above shares all of category,
+    parent category and brand (`serving.slate.POINTS`), in units of the standardised gain."""
+    fatigue: float = Field(default=1.0, gt=0, le=1)
+    """Factor on an item's odds for each time it was seen without an act since, impressions decayed with a half-life of
+    a day. 1: nobody tires."""
+    fairness: float = Field(default=0.0, ge=0, le=10)
+    """Strength of the exposure term: gain + strength * (what the item's group lacks of its share of exposure)."""
+    fairness_group: Literal["brand", "category"] = "brand"
+    """Whose exposure is balanced."""
+    rotation_minutes: int = Field(default=30, ge=1, le=7 * 24 * 60)
+    """How long the noise of one subject on this surface stays the same: the list moves because facts moved, not because
+    the page was loaded again."""
     impression: Literal["seen", "assumed"] = "seen"
     """`seen`: only items reported by "Product List Viewed" count as shown. `assumed`: every answered item does, for
     clients that cannot report (mails)."""

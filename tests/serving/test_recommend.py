@@ -21,7 +21,7 @@ from events.ids import Key, Micros
 from events.types import Consented, ItemDeleted
 from serving.answer import Answer, RecommendRequest
 from serving.recommend import AnswerRules
-from serving.slate import fill
+from serving.why import slate_again
 from training.blend import FEATURES
 from training.surface import SURFACES, Surface
 
@@ -318,12 +318,10 @@ def test_a_personal_decision_goes_with_its_subject(desk: Desk) -> None:
 def test_the_decision_holds_what_is_needed_to_make_the_slate_again(desk: Desk) -> None:
     answer = desk.home(n=5)
     decision = desk.decision(answer)
-    view = desk.items.snapshot()
-    idx = np.array([view.index(item) for item in decision.candidates], np.int32)
-    scores = np.frombuffer(decision.scores, "<f4")
-    slate = fill(scores, idx, view.group[idx], decision.asked)
+    slate = slate_again(decision, {})
     assert [decision.candidates[column] for column in slate.columns] == shown(answer)
-    assert np.frombuffer(decision.gains, "<f4").tolist() == scores[list(slate.columns)].tolist()
+    assert list(slate.propensities) == [one.propensity for one in answer.items]
+    assert np.frombuffer(decision.gains, "<f4").tolist() == list(slate.gains)
     assert np.frombuffer(decision.features, "<f4").shape == (5 * len(decision.recommenders) * len(FEATURES),)
     assert set(decision.recommenders) == set(SURFACES["home"].weights)
 

@@ -94,7 +94,7 @@ def test_a_constant_row_says_nothing(level: float) -> None:
 def test_no_candidates_are_no_obstacle() -> None:
     result = blend(merge([ABSTAIN, ABSTAIN], ITEMS), [0.5, 0.5])
     assert len(result.score) == 0
-    assert features(result, []).shape == (0, 2 * len(FEATURES))
+    assert features(result).shape == (2 * len(FEATURES), 0)
 
 
 def test_the_cause_is_that_of_an_items_last_entry() -> None:
@@ -111,7 +111,7 @@ def three() -> Blended:
 def test_features_are_z_log_z_reciprocal_rank_and_abstained() -> None:
     blended = three()
     columns = [blended.candidates.idx.tolist().index(idx) for idx in (0, 1, 2)]
-    table = features(blended, columns).reshape(3, 2, len(FEATURES))
+    table = features(blended)[:, columns].T.reshape(3, 2, len(FEATURES))
     z = (np.array([4, 2, 2]) - 8 / 3) / np.std([4, 2, 2])
     assert table[:, 0, 0].tolist() == pytest.approx(z.tolist())
     assert table[:, 0, 1].tolist() == pytest.approx(np.log1p(np.maximum(z, 0)).tolist())

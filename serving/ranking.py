@@ -1,0 +1,165 @@
+"""Everything of an answer before chance: what the recommenders said, scored once, and the shortlist slots are filled
+from. A function of the query and the weights, so an answer to nobody in particular may reuse it for a moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from events.ids import Micros
+from serving.answer import RankRequest
+from serving.asked import Asked
+from serving.slate import Shortlist
+from training.blend import (
+    FEATURES,
+    Blended,
+    Candidates,
+    blend,
+    context_features,
+    features,
+    log_odds,
+    logits,
+)
+from training.learned import Matrix, SurfaceWeights
+from training.recommender import Query, Scores
+from training.surface import Surface
+
+SHORTLIST: Final = 256
+"""Most candidates a slot is drawn from. Beyond it an item is some deviations behind and would hardly ever be drawn; an
+importance weight on an exploration slot is at most `SHORTLIST` / floor; and a decision record stays below 10 kB."""
+SHORTLIST_PER_SLOT: Final = 8
+EXPLORATION: Final = "exploration"
+"""The recommender of new and under-exposed items: what it names is always on the shortlist, or the floor could never
+reach it."""
+FLAT: Final = 1e-9
+"""Deviation below which all gains are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How candidates of one surface are scored at this moment."""
+
+    surface: Surface
+    names: tuple[str, ...]
+    """Recommenders asked, in the order of the rows."""
+    learned: SurfaceWeights | None = None
+    """With the columns of ``names``; None: the surface's fixed weights."""
+
+    @property
+    def fixed(self) -> list[float]:
+        return [self.surface.weights[name] for name in self.names]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates with their scores, and the shortlist of them."""
+
+    query: Query
+    scoring: Scoring
+    blended: Blended
+    features: Scores
+    """Shape (recommenders · 4, candidates)."""
+    context: Scores
+    """Shape (3, candidates)."""
+    odds: Matrix
+    """Log-odds of relevance, by candidate."""
+    columns: npt.NDArray[np.intp]
+    """By position in the shortlist: which candidate."""
+    shortlist: Shortlist
+    standard: tuple[float, float]
+    failed: tuple[str, ...]
+    at: Micros
+    """When it was made."""
+
+    @property
+    def applied(self) -> tuple[float, ...]:
+        """A weight per recommender for people to read: the fixed one as applied, or the learned one of ``log_z``,
+        averaged over outcomes by their value; 0 where it abstained."""
+        learned = self.scoring.learned
+        if learned is None:
+            return self.blended.weights
+        table = _by_value(learned, self.scoring.surface)
+        return tuple((table[:, FEATURES.index("log_z")] * self.blended.speaks).tolist())
+
+    def shares(self, columns: Sequence[int]) -> list[list[float]]:
+        """Of candidates, what each recommender added: shape (columns, recommenders)."""
+        learned = self.scoring.learned
+        if learned is None:
+            fixed: list[list[float]] = (self.blended.log_z[:, columns].T * self.blended.weights).tolist()
+            return fixed
+        table = _by_value(learned, self.scoring.surface)
+        seen = self.features[:, columns].reshape(*table.shape, len(columns))
+        shares: list[list[float]] = np.einsum("rf,rfc->cr", table, seen).tolist()
+        return shares
+
+
+def ranking_of(
+    candidates: Candidates, query: Query, scoring: Scoring, asked: Asked, failed: tuple[str, ...]
+) -> Ranking:
+    """Score every candidate once, standardise, and cut the shortlist.
+
+        gain = standardised(log-odds + exposures · log(fatigue))
+
+    rounded to float32, which is what is compared, drawn from and logged.
+    """
+    surface, learned = scoring.surface, scoring.learned
+    blended = blend(candidates, scoring.fixed)
+    table = features(blended)
+    exposures = query.history.seen.exposures(candidates.idx, query.now)
+    log_z = table[FEATURES.index("log_z") :: len(FEATURES)]
+    context = context_features(log_z, learned.hedge if learned is not None else None, exposures)
+    odds = blended.score.astype(np.float64)
+    if learned is not None:
+        odds = log_odds(logits(table, context, learned), surface.values)
+    level = odds + math.log(surface.fatigue) * exposures if surface.fatigue < 1 else odds
+    columns = _shortlisted(candidates, level, scoring.names, max(SHORTLIST, SHORTLIST_PER_SLOT * asked.request.n))
+    gains, standard = _standardised(level[columns])
+    idx = candidates.idx[columns]
+    kinds = query.items.kinds(idx)
+    if isinstance(asked.request, RankRequest):
+        kinds[0] = -1  # the caller's candidates, and the caller's rule about labels
+    shortlist = Shortlist(gains, kinds, query.items.hashes(idx))
+    return Ranking(query, scoring, blended, table, context, odds, columns, shortlist, standard, failed, asked.at)
+
+
+def _shortlisted(candidates: Candidates, level: Matrix, names: Sequence[str], most: int) -> npt.NDArray[np.intp]:
+    """Columns of the ``most`` best in the total order, and of what exploration named, by item index."""
+    idx = candidates.idx
+    if len(idx) <= most:
+        return idx.argsort()
+    least = np.partition(level, len(level) - most)[len(level) - most]
+    chosen = level > least
+    ties = (level == least).nonzero()[0]
+    chosen[ties[idx[ties].argsort()][: most - int(chosen.sum())]] = True
+    if EXPLORATION in names:
+        chosen |= candidates.raw[names.index(EXPLORATION)] > 0
+    columns = chosen.nonzero()[0]
+    ordered: npt.NDArray[np.intp] = columns[idx[columns].argsort()]
+    return ordered
+
+
+def _standardised(level: Matrix) -> tuple[Scores, tuple[float, float]]:
+    """(level - mean) / deviation over the shortlist, as float32: temperature and diversity mean the same whoever
+    asks, whatever the weights' scale."""
+    if not len(level):
+        return level.astype(np.float32), (0.0, 1.0)
+    mean = float(level.mean())
+    centred = level - mean
+    deviation = math.sqrt(float(centred @ centred) / len(level))
+    if deviation <= FLAT * max(abs(mean), 1.0):
+        return np.zeros(len(level), np.float32), (mean, 1.0)
+    return (centred / deviation).astype(np.float32), (mean, deviation)
+
+
+def _by_value(learned: SurfaceWeights, surface: Surface) -> Matrix:
+    """Learned weights averaged over outcomes by their value: shape (recommenders, 4)."""
+    values = surface.values
+    worth = np.array([values.click, values.cart, values.purchase])
+    total = float(worth.sum())
+    mean: Matrix = (worth / total if total > 0 else np.full(len(worth), 1 / len(worth))) @ learned.recommenders
+    return mean.reshape(-1, len(FEATURES))

@@ -1,0 +1,169 @@
+"""What a request is scored with: learned weights and the model they belong to, one consistent pair per request.
+
+The learner publishes one row (`training.learned`), promotion changes the model it names. A replica that sees another
+model named loads that artefact beside the running answers and serves the old pair (old weights and old tables) until
+the new one is loaded and checked; the swap is one assignment between two requests. An artefact that fails its check is
+refused: the old pair stays, and it is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from actors.item_view import ItemView
+from actors.lmdb_state import LmdbReader
+from actors.state import StateReader
+from events.errors import EverfoldError, Unavailable
+from events.ids import Millis
+from serving.metrics import Numbers
+from training.learned import KEY, TABLE, Learned, unpack
+from training.model import FOLDER as MODELS
+from training.model import Binder, Bound, Model, load
+
+FOLDER: Final = Path("followers") / "learner"
+"""Where the learner keeps its state, inside the data folder."""
+RETRY_MS: Final = 30_000
+"""How long a model that could not be loaded is left alone before it is tried again: a restore may be under way."""
+
+Load: TypeAlias = Callable[[str], Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Weights and tables that belong together, as one request's item table sees them."""
+
+    learned: Learned | None = None
+    model: Bound | None = None
+
+
+class PairSource(Protocol):
+    """Where a request gets its pair from."""
+
+    def snapshot(self, items: ItemView, now: Millis) -> Pair: ...
+
+
+class FixedWeights:
+    """Nothing was learned, nothing fitted."""
+
+    def snapshot(self, items: ItemView, now: Millis) -> Pair:
+        return _FIXED
+
+
+_FIXED: Final = Pair()
+
+
+class PublishedWeights:
+    """`training.learned.LearnedSource` over the row the learner publishes. One look-up while nothing changed; a row
+    that cannot be read is passed over, and counted."""
+
+    def __init__(self, store: StateReader, numbers: Numbers | None = None) -> None:
+        self._store = store
+        self._numbers = numbers
+        self._row: bytes | None = None
+        self._learned: Learned | None = None
+
+    def snapshot(self) -> Learned | None:
+        try:
+            row = self._store.get(TABLE, KEY)
+        except Unavailable:
+            return self._learned  # the learner has not made its state yet, or makes it anew
+        if row is not None and row != self._row:
+            self._row = row
+            try:
+                self._learned = unpack(row)
+            except (msgspec.MsgspecError, ValueError):
+                _count(self._numbers, "everfold_learned_unreadable_total")
+        return self._learned
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class Weights:
+    """`PairSource` of one replica; asked by one thread."""
+
+    def __init__(self, published: PublishedWeights, load: Load, numbers: Numbers | None = None) -> None:
+        self._published = published
+        self._load = load
+        self._numbers = numbers
+        self._binder = Binder()
+        self._learned: Learned | None = None
+        self._model: Model | None = None
+        self._loading: _Loading | None = None
+        self._refused: tuple[str, Millis] | None = None
+
+    def snapshot(self, items: ItemView, now: Millis) -> Pair:
+        """The newest pair that is whole. The first model of a replica is waited for; later ones are loaded aside."""
+        newest = self._published.snapshot()
+        if newest is not self._learned and newest is not None:
+            self._advance(newest, now)
+        model = self._model
+        return Pair(self._learned, self._binder.bind(model, items) if model is not None else None)
+
+    def settle(self) -> None:
+        """Wait until what is being loaded is there (or refused); the next snapshot looks at it."""
+        if self._loading is not None:
+            self._loading.thread.join()
+
+    def close(self) -> None:
+        self.settle()
+        self._published.close()
+
+    def _advance(self, newest: Learned, now: Millis) -> None:
+        if newest.model == (self._model.id if self._model is not None else ""):
+            self._learned = newest
+            return
+        if not newest.model:
+            self._learned, self._model = newest, None
+            return
+        loading = self._loading
+        if loading is None:
+            if self._refused is not None and self._refused[0] == newest.model and now < self._refused[1] + RETRY_MS:
+                return
+            loading = self._loading = _Loading(newest.model, self._load)
+            if self._learned is None:
+                loading.thread.join()
+        if loading.thread.is_alive():
+            return
+        self._loading = None
+        if loading.model is None:
+            self._refused = (loading.identity, now)
+            _count(self._numbers, "everfold_models_refused_total")
+        elif loading.identity == newest.model:
+            self._learned, self._model, self._refused = newest, loading.model, None
+            _count(self._numbers, "everfold_model_swaps_total")
+
+
+class _Loading:
+    """One artefact on its way in."""
+
+    def __init__(self, identity: str, load: Load) -> None:
+        self.identity = identity
+        self.model: Model | None = None
+        """Set by the thread when it is whole; None at the end: refused."""
+        self._load = load
+        self.thread = threading.Thread(target=self._run, name=f"load model {identity[:8]}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.model = self._load(self.identity)
+        except (EverfoldError, OSError, ValueError, msgspec.MsgspecError):
+            self.model = None
+
+
+def _count(numbers: Numbers | None, name: str) -> None:
+    if numbers is not None:
+        numbers.counter(name).add()
+
+
+def open_weights(data: Path, numbers: Numbers) -> Weights:
+    """The weights of the data folder on this machine, whether or not a learner has begun there."""
+    published = PublishedWeights(LmdbReader(data / FOLDER), numbers)
+    return Weights(published, lambda identity: load(data / MODELS, identity), numbers)
