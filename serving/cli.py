@@ -132,6 +132,27 @@ def decisions(
     print_exported(what, export_decisions(what, SystemClock()), Console(highlight=False))
 
 
+@app.command("evaluate")
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Folder (or file) of the data.")],
+    report: Annotated[Path, typer.Option("--report", help="Folder for report.json and report.html.")],
+    format_name: Annotated[str, typer.Option("--format", help="ml-1m, s3rec, csv, ...: see docs/evaluation.md.")],
+    split: Annotated[
+        str, typer.Option(help="leave-last-out, tuning, timeline, per-session. [default: the format's own]")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of sampling and intervals.")] = 0,
+    encoding: Annotated[str, typer.Option(help="Of event files.")] = "utf-8-sig",
+) -> None:
+    """Measure recommenders and their blend on a data set: full ranking, splits that respect time, intervals."""
+    from rich.console import Console
+
+    from serving.evaluate_command import run
+    from training.evaluation.protocols import Evaluation
+
+    console = Console(highlight=False)
+    run(format_name, Evaluation(data, split, seed, encoding, console.print), report, console)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """Measure this machine: every figure of the README beside its floor (needs a source checkout)."""

@@ -9,6 +9,7 @@ The header tells which of them it is. Sessions that the data does not name end a
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ def load(data: Path, encoding: str = ENCODING) -> HistoryTable:
     """The table of a file, or of the one such file in a folder. Raises `NotFound`, `BadData` and `BadRow`, naming file,
     line and field."""
     path = data if data.is_file() else _only_file(data)
+    _known(encoding)
     users: list[str] = []
     items: list[str] = []
     times: list[int] = []
@@ -82,6 +84,13 @@ def by_pause(users: Sequence[str], at: Int64) -> list[str]:
     number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(begins)
     return [str(session) for session in number]
+
+
+def _known(encoding: str) -> None:
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise BadData(f"--encoding {encoding} is not known: use a name such as utf-8 or latin-1") from None
 
 
 def _only_file(data: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -42,6 +42,17 @@ class HistoryTable:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> HistoryTable:
+        """Those of the rows; ids and numbers stay."""
+        return replace(
+            self,
+            user=self.user[kept],
+            item=self.item[kept],
+            at=self.at[kept],
+            session=self.session[kept],
+            rating=None if self.rating is None else self.rating[kept],
+        )
 
     @property
     def users(self) -> int:

@@ -25,8 +25,8 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 
 PARTS: Final = ("z", "log_z")
 """Features per recommender, recommender by recommender."""
-FLAT: Final = 1e-9
-"""Scores whose deviation is below this share of their largest magnitude tell no item from another: all 0."""
+FLAT: Final = 1e-6
+"""Scores whose deviation is below this share of their mean tell no item from another (float32 has 7 digits): all 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,17 @@ def standardise(scores: npt.NDArray[np.floating], eligible: npt.NDArray[np.bool_
 
     Both have shape (requests, items); what is not eligible may be anything, NaN and infinities too.
     """
-    count = np.maximum(eligible.sum(axis=1, keepdims=True), 1)
-    inside = np.where(eligible, scores, 0.0)
-    mean = inside.sum(axis=1, keepdims=True, dtype=np.float64) / count
-    z = np.where(eligible, inside - mean, 0.0)
-    deviation = np.sqrt(np.square(z).sum(axis=1, keepdims=True) / count)
-    speaks = deviation > FLAT * np.maximum(np.abs(inside).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return np.asarray(np.divide(z, deviation, out=np.zeros_like(z), where=speaks), np.float32)
+    out = ~eligible
+    z = np.array(scores, np.float32)
+    z[out] = 0.0
+    count = np.maximum(eligible.sum(axis=1), 1)
+    mean = z.sum(axis=1, dtype=np.float64) / count
+    z -= mean.astype(np.float32)[:, None]
+    z[out] = 0.0
+    deviation = np.sqrt(np.einsum("ri,ri->r", z, z).astype(np.float64) / count)
+    speaks = deviation > FLAT * np.abs(mean)
+    z *= np.where(speaks, 1.0 / np.where(speaks, deviation, 1.0), 0.0).astype(np.float32)[:, None]
+    return z
 
 
 def log_features(z: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -23,8 +23,9 @@ from events.errors import BadRequest
 from training.evaluation.history_table import HistoryTable, Int64, Rows
 
 Scope: TypeAlias = Literal["user", "everyone"]
-SPLITS: Final = ("leave-last-out", "timeline", "per-session")
-"""What ``--split`` takes."""
+SPLITS: Final = ("leave-last-out", "tuning", "timeline", "per-session")
+"""What ``--split`` takes. ``tuning`` is leave-last-out of the table `without_last`: where hyper-parameters are chosen,
+as no test row is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,13 @@ def leave_last_out(table: HistoryTable) -> Split:
     fit = np.ones(len(table), bool)
     fit[test] = fit[validation] = False
     return _checked(Split("leave-last-out", np.flatnonzero(fit), validation, test, "user"), table)
+
+
+def without_last(table: HistoryTable) -> HistoryTable:
+    """The table without each user's last row."""
+    kept = np.ones(len(table), bool)
+    kept[table.start[1:][np.diff(table.start) > 0] - 1] = False
+    return table.only(kept)
 
 
 def global_timeline(table: HistoryTable, validation_share: float = 0.1, test_share: float = 0.1) -> Split:

@@ -1,0 +1,115 @@
+"""The formats ``everfold evaluate`` knows, each with its protocol. A new one is a function and a row in `PROTOCOLS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from events.errors import BadRequest
+from events.row_reader import ENCODING
+from training.evaluation import event_files, movielens, next_item, s3rec
+from training.evaluation.history_table import HistoryTable
+from training.evaluation.next_item import Protocol
+from training.evaluation.next_item_recipes import few_but_long, many_but_short
+from training.evaluation.report import Report
+from training.evaluation.splits import (
+    SPLITS,
+    Split,
+    global_timeline,
+    leave_last_out,
+    per_session,
+    without_last,
+)
+
+
+def silent(step: str) -> None:
+    """Listens to progress and says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is to be evaluated."""
+
+    data: Path
+    split: str = ""
+    """Empty: the format's own."""
+    seed: int = 0
+    encoding: str = ENCODING
+    """Of event files."""
+    say: Callable[[str], None] = silent
+
+
+Evaluate: TypeAlias = Callable[[Evaluation], Report]
+
+LEAVE_LAST_OUT: Final = "leave-last-out"
+_FULL_RANKING: Final = "all items that the history does not hold are ranked, ties at their mean rank"
+
+
+def ml_1m(what: Evaluation) -> Report:
+    """Next item of ML-1M as gSASRec splits it, or of another MovieLens folder in the same way."""
+    protocol = Protocol(
+        "MovieLens, next item, leave-last-out: test = last item of each user, validation = second-last item of the "
+        f"listed users (all where none are listed), weights learned on validation; {_FULL_RANKING}",
+        few_but_long,
+        l2=1e-3,
+    )
+    return _next_item(movielens.load(what.data), what, protocol, LEAVE_LAST_OUT)
+
+
+def s3rec_folder(what: Evaluation) -> Report:
+    """Next item of a folder as S3-Rec splits it."""
+    protocol = Protocol(
+        "S3-Rec sequences, next item, leave-last-out: test = last item of each user, validation = second-last, weights "
+        f"learned on validation, statistics from what is before both; {_FULL_RANKING}",
+        many_but_short,
+        l2=1e-3,
+    )
+    return _next_item(s3rec.load(what.data), what, protocol, LEAVE_LAST_OUT)
+
+
+def event_file(what: Evaluation) -> Report:
+    """Next item of a file of events, repeats allowed."""
+    table = event_files.load(what.data, what.encoding)
+    protocol = Protocol(
+        "Events, next item, repeats allowed, weights learned on validation; all items are ranked, ties at mean rank",
+        many_but_short if table.items > MANY_ITEMS else few_but_long,
+        repeats=True,
+    )
+    return _next_item(table, what, protocol, "timeline" if table.timed else LEAVE_LAST_OUT)
+
+
+MANY_ITEMS: Final = 5_000
+"""Catalogues beyond this get the recipe of large, sparse ones."""
+
+PROTOCOLS: Final[Mapping[str, Evaluate]] = {
+    "ml-1m": ml_1m,
+    "s3rec": s3rec_folder,
+    "csv": event_file,
+}
+"""What ``--format`` takes."""
+
+
+def evaluate(format_name: str, what: Evaluation) -> Report:
+    """Runs the format's protocol. Raises `BadRequest` for an unknown format or split and whatever its loader raises."""
+    if format_name not in PROTOCOLS:
+        raise BadRequest(f"--format {format_name} is not known: use one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[format_name](what)
+
+
+def _next_item(table: HistoryTable, what: Evaluation, protocol: Protocol, usual: str) -> Report:
+    what.say(f"read {len(table):,} rows of {table.users:,} users and {table.items:,} items")
+    name = what.split or usual
+    kept = without_last(table) if name == "tuning" else table
+    return next_item.evaluate(kept, _split(kept, name), protocol, what.seed, what.say)
+
+
+def _split(table: HistoryTable, name: str) -> Split:
+    if name in (LEAVE_LAST_OUT, "tuning"):
+        return leave_last_out(table)
+    if name == "timeline":
+        return global_timeline(table)
+    if name == "per-session":
+        return per_session(table)
+    raise BadRequest(f"--split {name} is not known: use one of {', '.join(SPLITS)}")
