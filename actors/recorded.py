@@ -88,12 +88,18 @@ class RecordedFollower:
         self._projection: RecordedProjection | None = None
         self._offsets = store.offsets()
         self._appended: dict[str, int] = {}
+        self._unsent = True
 
     @property
     def projection(self) -> RecordedProjection:
         if self._projection is None:
             self._offsets = self._store.offsets()
             self._projection = self._open(self._store)
+        return self._projection
+
+    @property
+    def opened(self) -> RecordedProjection | None:
+        """The fold if it is open, for looking at from another thread."""
         return self._projection
 
     @property
@@ -125,8 +131,13 @@ class RecordedFollower:
         self._carry_out(plan)
 
     def send(self, append: Append) -> int:
-        """Send the facts that wait in the outbox; returns how many were settled. Raises what ``append`` raises."""
-        return self._outbox.send(append) if self._outbox is not None else 0
+        """Send the facts that wait in the outbox, exactly once each; returns how many were settled. Looks at the outbox
+        only after something was put there. Raises what ``append`` raises: call again later."""
+        if self._outbox is None or not self._unsent:
+            return 0
+        sent = self._outbox.send(append)
+        self._unsent = False
+        return sent
 
     def standing(self) -> list[Standing]:
         """How far each source has been followed."""
@@ -190,6 +201,7 @@ class RecordedFollower:
                 if self._outbox is None:
                     raise EverfoldError(f"follower {self.name} writes facts but has no outbox: give it one")
                 changes = changes + self._outbox.stage(folded.drafts)
+                self._unsent = True
             offsets |= {DONE: self._offsets.get(DONE, 0) + 1, CLOCK: plan.clock}
             self._step("folded")
             self._store.commit(changes, offsets)

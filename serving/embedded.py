@@ -3,13 +3,14 @@ enough; `serving.on_ray` spreads the same parts over several."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.host import PartitionHost
 from events.clock import Clock
 from serving.app import Deps
-from serving.follower_host import FollowerHost
+from serving.follower_host import FollowerHost, appending
 from serving.keys import Keys
 from serving.local_backend import LocalBackend
 from serving.logs import Log
@@ -34,7 +35,7 @@ class Embedded:
         store = open_store(data, settings, clock)
         host = PartitionHost(store, store.numbers(), opening(store, settings, clock), host_settings(settings))
         await host.start()
-        followers = FollowerHost(data, clock, settings.store.free_bytes_min)
+        followers = FollowerHost(data, clock, settings, appending(host, asyncio.get_running_loop()))
         replica = Replica.open(store, settings, clock)
         backend = LocalBackend(store, host, followers, replica.items, lambda: "")
         return cls(host, followers, replica, backend)

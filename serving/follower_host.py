@@ -1,4 +1,4 @@
-"""All followers of a store in one process: the item follower, and the shipper of decisions.
+"""All followers of a store in one process: the item follower, the shipper of decisions, and the learner.
 
 Plain; `serving.on_ray` makes an actor of it. Each follower has a thread of its own. One that fails is opened anew after
 a while, and until then `status` says why; the others go on. The folder's lock and heartbeat are those of a partition
@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,18 @@ import msgspec
 
 from actors.heartbeat import Heartbeat
 from actors.locking import FolderLock
+from actors.outbox import Append
 from actors.store import Store
+from actors.wire import Placed, pack_drafts, unpack_placed
 from events.clock import Clock, SystemClock
-from events.errors import Held, Unavailable
+from events.errors import EverfoldError, Held, Unavailable
+from events.record import Draft
 from serving.settings import Settings
 
 if TYPE_CHECKING:
     from actors.item_follower import ItemFollower
     from serving.decisions import Shipper
+    from serving.learning import Learner
 
 FOLDER: Final = "followers"
 NICENESS: Final = 10
@@ -37,6 +41,10 @@ that falls behind takes larger batches, which cost less per fact, and always cat
 SHIP_S: Final = 0.5
 """Between two looks at the spools: a decision is found in its spool meanwhile."""
 TRIM_S: Final = 3600.0
+LEARN_S: Final = 0.1
+"""Between two rounds of the learner while it keeps up: ten plans a second at most."""
+APPEND_S: Final = 10.0
+"""How long a follower waits for the facts it writes back; longer than a host's own deadline."""
 AGAIN_S: Final = (0.1, 5.0)
 """After a first failure (the host has not made its files yet), and at most after further ones, each waiting twice as
 long: a disk that was full for a moment."""
@@ -52,6 +60,8 @@ class FollowerStatus(msgspec.Struct, frozen=True):
     age_us: int = 0
     fault: str = ""
     deferred: bool = False
+    numbers: dict[str, float] = {}
+    """Further figures, by the name of their series."""
 
 
 class Task(Protocol):
@@ -139,6 +149,39 @@ class Shipping:
         self._shipper.close()
 
 
+class Learning:
+    """The learner as a task. Unlike the others it is not woken by every write: what it learns may be a tenth of a
+    second old, and rounds of some size cost less. It gives log time its ticks, and sends what it writes back."""
+
+    def __init__(self, learner: Learner, clock: Clock, append: Append | None) -> None:
+        self.name = learner.name
+        self._learner = learner
+        self._clock = clock
+        self._append = append
+        self._stopping = threading.Event()
+
+    def step(self) -> bool:
+        more = self._learner.step(self._clock.now())
+        if self._append is not None:
+            with suppress(EverfoldError, TimeoutError):  # the host is away: what waits is sent another time
+                self._learner.send(self._append)
+        return more
+
+    def wait(self) -> None:
+        self._stopping.wait(LEARN_S)
+        self._stopping.clear()
+
+    def wake(self) -> None:
+        self._stopping.set()
+
+    def status(self) -> FollowerStatus:
+        lag, age_us = self._learner.lag(), self._learner.age_us(self._clock.now())
+        return FollowerStatus(self.name, lag, age_us, numbers=self._learner.numbers())
+
+    def close(self) -> None:
+        self._learner.close()
+
+
 @dataclass
 class _Seat:
     """One task with its thread; the task is None while it could not be opened."""
@@ -150,20 +193,22 @@ class _Seat:
 
 
 class FollowerHost:
-    """Runs from construction to `close`; ``floor_bytes`` of disk are left free. Raises `Held` where another process
-    runs the followers of this store."""
+    """Runs from construction to `close`. ``append`` writes facts of followers into the partitions, from any thread;
+    None: they wait. Raises `Held` where another process runs the followers of this store."""
 
-    def __init__(self, data: Path, clock: Clock, floor_bytes: int) -> None:
-        store = Store.open(data)
+    def __init__(self, data: Path, clock: Clock, settings: Settings, append: Append | None = None) -> None:
+        store, floor_bytes = Store.open(data), settings.store.free_bytes_min
         folder = data / FOLDER
         folder.mkdir(exist_ok=True)
         self._lock = FolderLock(folder)
         self._heartbeat = Heartbeat(folder)
         self._stopping = threading.Event()
-        self._seats = (
+        self._seats = [
             _Seat("items", lambda: _items(store, clock)),
             _Seat("decisions", lambda: _decisions(data, clock, floor_bytes)),
-        )
+        ]
+        if settings.learning.enabled:
+            self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append)))
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
         ]
@@ -216,19 +261,21 @@ class FollowerHost:
 
 
 class Followed:
-    """A `FollowerHost` inside an actor process; waits while a stopped predecessor still holds the folder."""
+    """A `FollowerHost` inside an actor process; waits while a stopped predecessor still holds the folder. ``connect``
+    makes its way into the partitions, on the process's event loop."""
 
-    def __init__(self, data: str) -> None:
+    def __init__(self, data: str, connect: Callable[[], Append] | None = None) -> None:
         os.nice(NICENESS)
         self._data = Path(data)
-        self._floor_bytes = Settings.load(self._data, os.environ).store.free_bytes_min
+        self._settings = Settings.load(self._data, os.environ)
+        self._append = connect() if connect is not None else None
         self._host: FollowerHost | None = None
         self._opening = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
         while self._host is None:
             try:
-                self._host = FollowerHost(self._data, SystemClock(), self._floor_bytes)
+                self._host = FollowerHost(self._data, SystemClock(), self._settings, self._append)
             except Held:
                 await asyncio.sleep(0.1)
 
@@ -253,6 +300,29 @@ def _decisions(data: Path, clock: Clock, floor_bytes: int) -> Task:
     from serving.decisions import open_shipper
 
     return Shipping(open_shipper(data, floor_bytes), clock)
+
+
+def _learner(store: Store, clock: Clock, settings: Settings, append: Append | None) -> Task:
+    from serving.learning import Learner
+
+    return Learning(Learner(store, settings), clock, append)
+
+
+def appending(host: Appendable, loop: asyncio.AbstractEventLoop) -> Append:
+    """How a follower's thread writes facts through ``host``, whose calls belong to ``loop``. Drafts find their
+    partition by their key. Raises what the host raises, and `TimeoutError`."""
+
+    def append(target: int, drafts: Sequence[Draft]) -> Sequence[Placed]:
+        waiting = asyncio.run_coroutine_threadsafe(host.append(pack_drafts(drafts)), loop)
+        return unpack_placed(waiting.result(APPEND_S))
+
+    return append
+
+
+class Appendable(Protocol):
+    """`actors.host.PartitionHost`, or several behind one address."""
+
+    async def append(self, packed: bytes) -> bytes: ...
 
 
 def _status(seat: _Seat) -> FollowerStatus:

@@ -101,4 +101,5 @@ def follower_numbers(followers: Iterable[FollowerStatus]) -> dict[str, list[floa
         found[series("everfold_follower_lag_records", follower=one.name)] = [float(one.lag)]
         found[series("everfold_follower_age_seconds", follower=one.name)] = [one.age_us / 1e6]
         found[series("everfold_follower_deferred", follower=one.name)] = [float(one.deferred)]
+        found |= {name: [value] for name, value in one.numbers.items()}
     return found

@@ -6,6 +6,7 @@ own core (GCS, raylet) dies the driver ends, and the supervisor starts everythin
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import os
@@ -23,9 +24,10 @@ from ray import serve
 from actors.directory import Directory
 from actors.keeper import Keeper, Watched
 from actors.on_ray import NAMESPACE, STATUS_S, Hosts, RayHost, answered
+from actors.outbox import Append
 from actors.store import Store
 from events.errors import EverfoldError
-from serving.follower_host import FOLDER, Followed
+from serving.follower_host import FOLDER, Followed, appending
 from serving.http import Receive, Scope, Send
 from serving.opening import open_host
 from serving.processes import children, die_with, kill
@@ -139,7 +141,7 @@ class Service:
         hosts = self._hosts = Hosts.start(directory, functools.partial(open_host, data))
         followers = self._followers = FOLLOWERS.options(
             name="followers", num_cpus=0, max_restarts=-1, enable_task_events=False
-        ).remote(data)
+        ).remote(data, functools.partial(_connect, data, hosts))
         watched = [
             Watched(name, [store.folder(n) for n in directory.owned_by(name)], functools.partial(_again, handle))
             for name, handle in hosts.handles.items()
@@ -161,6 +163,11 @@ class Service:
             closing.append(self._followers.close.remote())
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+
+
+def _connect(data: str, hosts: Hosts) -> Append:
+    """The followers' way into the partitions; called in their process, on its event loop."""
+    return appending(RayHost(Store.open(Path(data)), hosts), asyncio.get_running_loop())
 
 
 def _again(handle: Any) -> None:

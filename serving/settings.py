@@ -18,7 +18,9 @@ from events.intake import IntakeSettings
 from events.segment_log import SegmentSettings
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
+from training.attribution import HOUR_US, Windows
 from training.inventory import INVENTORY
+from training.learner.settings import LearnerSettings, Loss
 from training.surface import SURFACES, Surface, Values
 
 FILE = "everfold.toml"
@@ -87,11 +89,48 @@ class RecommendSettings(Section):
     """Share of decisions that keep all candidates with their scores; shown items are kept always."""
 
 
+class LearningSettings(Section):
+    """What is learned of answers while they are given."""
+
+    enabled: bool = True
+    """Without it surfaces keep the weights they have."""
+    loss: Loss = "pointwise"
+    """`listwise` learns the order within a list only, `pointwise` probabilities."""
+    propensity_clip: Annotated[float, Field(ge=0, le=1000)] = LearnerSettings().clip
+    """Rows weigh min(1 / propensity, clip); 0: all alike."""
+    click_minutes: Annotated[float, Field(gt=0, le=7 * 1440)] = 30.0
+    cart_hours: Annotated[float, Field(gt=0, le=24 * 14)] = 24.0
+    purchase_days: Annotated[float, Field(gt=0, le=21)] = 7.0
+    """How long after its impression an outcome counts. At most 21 days: decisions are kept for 30."""
+    rows_per_hour: Annotated[int, Field(ge=1)] = LearnerSettings().rows_per_hour
+    acts_per_hour: Annotated[int, Field(ge=1)] = LearnerSettings().positives_per_hour
+    """What one person can teach per hour: shown items, and acts on them."""
+    lists_max: Annotated[int, Field(ge=1)] = LearnerSettings().lists_max
+    """Lists waiting for their windows to close, about 500 bytes each."""
+
+    def learner(self) -> LearnerSettings:
+        minute = HOUR_US // 60
+        windows = Windows(
+            click=int(self.click_minutes * minute),
+            cart=int(self.cart_hours * HOUR_US),
+            purchase=int(self.purchase_days * 24 * HOUR_US),
+        )
+        return LearnerSettings(
+            windows=windows,
+            loss=self.loss,
+            clip=self.propensity_clip,
+            rows_per_hour=self.rows_per_hour,
+            positives_per_hour=self.acts_per_hour,
+            lists_max=self.lists_max,
+        )
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     consent: ConsentSettings = ConsentSettings()
     recommend: RecommendSettings = RecommendSettings()
+    learning: LearningSettings = LearningSettings()
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
@@ -176,6 +215,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "store": StoreSettings,
     "consent": ConsentSettings,
     "recommend": RecommendSettings,
+    "learning": LearningSettings,
 }
 
 

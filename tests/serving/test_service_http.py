@@ -64,7 +64,7 @@ def test_numbers_are_published(service: Service) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = answer.body.decode()
     published = set(re.findall(r"^# TYPE (\S+?)(?:_quantile)? ", text, re.MULTILINE))
-    rare = {"everfold_writes_refused_total", "everfold_quarantined_total"}
+    rare = {"everfold_writes_refused_total", "everfold_quarantined_total", "everfold_recommender_failures_total"}
     assert published | rare == set(METRICS)
     for promised in (
         'everfold_append_seconds_quantile{quantile="0.99"}',

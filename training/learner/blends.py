@@ -131,7 +131,7 @@ class Blends:
         """What replicas score with: every surface of which anything was learned."""
         surfaces = sorted({surface for surface, _ in self._models} | set(self._hedges))
         found = Learned("", model, self.columns.names, {surface: self._surface(surface) for surface in surfaces})
-        return replace(found, version="learned-" + blake2b(pack(found), digest_size=6).hexdigest())
+        return replace(found, version=blake2b(pack(found), digest_size=6).hexdigest())
 
     def hedge(self, surface: str) -> Hedge:
         return self._hedges.get(surface) or self._even()

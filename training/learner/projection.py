@@ -104,10 +104,9 @@ class LearnerProjection:
             self._fact(fact)
         for list_id, pending, outcome in self._board.closing(clock):
             shown = self._shown(list_id)
-            slots = [slot for slot in pending.seen if slot not in pending.void]
             if shown is None:
                 self._counts["rows_lost"] += len(pending.seen)
-            elif slots:
+            elif slots := [slot for slot in pending.seen if slot not in pending.void and slot not in shown.forced]:
                 acted = pending.acted[OUTCOMES.index(outcome)]
                 self.blends.learn(shown, outcome, slots, acted)
                 self._counts[f"learned_{outcome}"] += len(slots)

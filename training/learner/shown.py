@@ -36,8 +36,8 @@ class ShownList:
     """Shape (slots, recommenders · `WIDTH`)."""
     context: Matrix
     """Shape (slots, len(`CONTEXT`))."""
-    model: str = ""
-    """The artefact it was answered with."""
+    forced: frozenset[int] = frozenset()
+    """Slots the caller filled: no choice, so they teach nothing."""
 
 
 class ShownSource(Protocol):

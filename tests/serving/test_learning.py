@@ -1,0 +1,157 @@
+"""Learning while serving: from an answer, over what became of it, to the weights of the next answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service import Service, bought, until
+
+from actors.lmdb_state import LmdbReader
+from events.clock import ManualClock
+from events.ids import Micros
+from serving.follower_host import unpack_status
+from serving.settings import LearningSettings, Settings
+from serving.weights import FOLDER
+from training.learned import KEY, TABLE, unpack
+from training.surface import Surface
+
+MINUTE = 60_000_000
+START = 1_790_000_000_000_000
+MAIL = Surface(name="mail", weights={"popularity": 1.0}, impression="assumed")
+
+
+class Shop:
+    """An embedded service whose time is set by hand."""
+
+    def __init__(self, service: Service, clock: ManualClock) -> None:
+        self.service = service
+        self.clock = clock
+
+    def ask(self, user: str, **fields: object) -> dict[str, Any]:
+        self.clock.advance(1_000_000)
+        answer = self.service.call("POST", "/v1/recommend", {"user_id": user, "n": 6, **fields})
+        assert answer.status == 200, answer
+        return answer.json
+
+    def explain(self, answer: dict[str, Any]) -> dict[str, Any]:
+        return self.service.get(f"/v1/recommendations/{answer['recommendation_id']}").json
+
+    def tell(self, user: str, event: str, answer: dict[str, Any], *items: str, **context: object) -> None:
+        """Send an event about ``items`` of an answered list; without any, about all of it."""
+        self.clock.advance(1_000_000)
+        named = items or tuple(item["item_id"] for item in answer["items"])
+        about: dict[str, object] = {"list_id": answer["recommendation_id"]}
+        if event == "Product List Viewed":
+            about["products"] = [{"product_id": item} for item in named]
+        else:
+            about["product_id"] = named[0]
+        self.service.send({"type": "track", "userId": user, "event": event, "properties": about, "context": context})
+
+    def number(self, series: str) -> float:
+        """One figure of the learner; 0 where there is none."""
+        told = unpack_status(self.service.run(self.service.embedded.followers.status()))
+        return next(one for one in told if one.name == "learner").numbers.get(series, 0.0)
+
+    def comes(self, series: str, value: float) -> None:
+        assert until(lambda: self.number(series) == value), f"{series} is {self.number(series)}, not {value}"
+
+    def learned(self, outcome: str) -> float:
+        return self.number(f'everfold_learner_rows_total{{outcome="{outcome}"}}')
+
+    def pass_time(self, minutes: int) -> None:
+        self.clock.advance(minutes * MINUTE)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    clock = ManualClock(Micros(START))
+    settings = Settings(surfaces={"mail": MAIL}, learning=LearningSettings(rows_per_hour=60))
+    with Service(tmp_path_factory.mktemp("learning"), settings, clock=clock) as service:
+        service.add_items(
+            *({"item_id": f"{kind}-{n}", "title": f"{kind} {n}", "category": kind} for kind in "ab" for n in range(8))
+        )
+        service.send(*(bought(f"crowd-{n}", f"a-{n % 8}", f"b-{n % 5}") for n in range(40)))
+        service.settle()
+        yield Shop(service, clock)
+
+
+def published(service: Service) -> str:
+    row = LmdbReader(service.data / FOLDER).get(TABLE, KEY)
+    return unpack(row).version if row is not None else ""
+
+
+ROWS = 'everfold_learner_rows_total{outcome="click"}'
+CLICKS = 'everfold_learner_positives_total{outcome="click"}'
+PENDING = "everfold_learner_lists_pending"
+
+
+def test_a_click_changes_the_weights_of_the_next_answer_once_its_window_closed(shop: Shop) -> None:
+    before, rows = published(shop.service), shop.number(ROWS)
+    answer = shop.ask("ann")
+    shop.tell("ann", "Product List Viewed", answer)
+    shop.tell("ann", "Product Clicked", answer, answer["items"][2]["item_id"])
+    shop.comes('everfold_learner_acts_total{outcome="click",joined="list"}', 1)
+    assert shop.number(ROWS) == rows, "the window is open still"
+    shop.pass_time(31)
+    shop.comes(ROWS, rows + 6)
+    shop.comes(CLICKS, 1)
+    shop.clock.advance(2_000_000)
+    assert until(lambda: published(shop.service) not in ("", before))
+    after = shop.explain(shop.ask("ann"))
+    assert published(shop.service) in after["model_version"]
+    assert shop.explain(answer)["model_version"] != after["model_version"]
+
+
+def test_a_test_request_and_a_refusal_teach_nothing(shop: Shop) -> None:
+    rows = shop.number(ROWS)
+    shop.tell("bob", "Product List Viewed", shop.ask("bob", test=True))
+    refusing = {"consent": {"categoryPreferences": {"personalization": False}}}
+    shop.tell("eve", "Product List Viewed", shop.ask("eve", context=refusing))
+    granted = shop.ask("joe")
+    shop.tell("joe", "Product List Viewed", granted, **refusing)
+    shop.comes('everfold_learner_left_out_total{reason="test"}', 1)
+    shop.comes('everfold_learner_left_out_total{reason="consent"}', 2)
+    shop.pass_time(31)
+    shop.tell("zoe", "Product List Viewed", shop.ask("zoe"))
+    shop.pass_time(31)
+    shop.comes(ROWS, rows + 6)
+
+
+def test_one_person_teaches_no_more_than_the_cap(shop: Shop) -> None:
+    for _ in range(12):
+        shop.tell("eager", "Product List Viewed", shop.ask("eager"))
+    shop.comes('everfold_learner_left_out_total{reason="row_cap"}', 12)
+
+
+def test_a_surface_that_assumes_impressions_learns_from_answers_alone(shop: Shop) -> None:
+    waiting = shop.number(PENDING)
+    shop.ask("dan", surface="mail", n=3)
+    shop.comes(PENDING, waiting + 1)
+
+
+def test_figures_of_the_learner_are_metrics(shop: Shop) -> None:
+    text = shop.service.get("/metrics").body.decode()
+    for name in (
+        "everfold_learner_rows_total",
+        "everfold_learner_log_loss",
+        'everfold_follower_up{follower="learner"}',
+    ):
+        assert name in text
+
+
+def test_a_restarted_service_goes_on_learning(tmp_path: Path) -> None:
+    clock = ManualClock(Micros(START))
+    with Service(tmp_path, clock=clock) as service:
+        service.add_items(*({"item_id": f"a-{n}"} for n in range(8)))
+        service.send(*(bought(f"crowd-{n}", f"a-{n % 8}") for n in range(20)))
+        service.settle()
+        first = Shop(service, clock)
+        first.tell("ann", "Product List Viewed", first.ask("ann"))
+        first.comes(PENDING, 1)
+    with Service(tmp_path, clock=clock) as service:
+        again = Shop(service, clock)
+        again.pass_time(31)
+        again.comes(ROWS, 6)
