@@ -32,6 +32,7 @@ from actors.catalogue import (
     seq_key,
 )
 from actors.content import CONTENT
+from actors.exploration import LISTED, POOL
 from actors.follower import Fact
 from actors.item_view import CatalogueItem
 from actors.items import META, STATE_KEY, ItemProjection, ItemsState
@@ -41,6 +42,8 @@ from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
 from actors.ranked import INDEX, NOTHING, Indices, Row, unpack_head
 from actors.recency import weight
 from actors.state import MemoryState, StateReader
+from actors.trending import TRENDING
+from actors.trending import served as served_trends
 from events.errors import NotFound
 
 FOLDER: Final = Path("followers") / "items"
@@ -126,7 +129,10 @@ class StoredView:
         self.blocked = arrays.blocked
         self.group = arrays.group
         self.category = arrays.category
+        self._clock = state.clock
         self._now = weight(state.clock, HALF_LIFE_MS)
+        self._trending: Row | None = None
+        self._pool: Row | None = None
         self._popular: dict[int, Row] = {}
         self._rows: dict[tuple[str, int], dict[int, Row]] = {}
 
@@ -168,6 +174,17 @@ class StoredView:
         if known is None:
             known = self._popular[place] = self._top(place) if category != -1 else NOTHING
         return known[0][:limit], known[1][:limit]
+
+    def trending(self, limit: int) -> Row:
+        if self._trending is None:
+            row = self._store.get(TRENDING, key(ALL))
+            self._trending = served_trends(row, self._clock) if row else NOTHING
+        return self._trending[0][:limit], self._trending[1][:limit]
+
+    def worth_trying(self, limit: int) -> Row:
+        if self._pool is None:
+            self._pool = unpack_head(self._store.get(POOL, key(ALL)) or b"", LISTED)
+        return self._pool[0][:limit], self._pool[1][:limit]
 
     def covisited(self, items: Sequence[int], limit: int) -> list[Row]:
         return self._found(COVISITED, items, limit)

@@ -112,6 +112,14 @@ class ItemView(Protocol):
         """Decayed popularity, overall or of a category of any level; at most 200 are known."""
         ...
 
+    def trending(self, limit: int) -> Row:
+        """What is done more these days than its own month suggests, by excess; at most 200 are known."""
+        ...
+
+    def worth_trying(self, limit: int) -> Row:
+        """The exploration pool: new and promising items that were hardly shown; at most 200 are known."""
+        ...
+
     def covisited(self, items: Sequence[int], limit: int) -> list[Row]:
         """Of each item, what is done next or bought together, by lift, backed off; at most 64 are known."""
         ...

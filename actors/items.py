@@ -1,12 +1,12 @@
 """The item follower's projection: one pass over all facts keeps everything that is known about items.
 
-What teaches what: the catalogue learns from item facts; popularity from what people did with items; co-visitation from
-the items of one event and from consecutive events of one subject; an event weighs in popularity what its signal weighs
-in interests, and what takes back (uncart, refund, a bad rating) teaches nothing here. Test traffic and bots teach
-nothing. An event of a
-person who refuses personalization (as decided in that event, before, or by the store's default when nothing was
-decided) still counts for popularity, and its basket for co-visitation, as one anonymous event more; it is never put in
-sequence with other events of that person, and what was kept of the sequence is dropped.
+What teaches what: the catalogue learns from item facts; popularity from what people did with items; the exploration
+pool from impressions; co-visitation from the items of one event and from consecutive events of one subject. An event
+weighs in popularity what its signal weighs in interests, and what takes back (uncart, refund, a bad rating) teaches
+nothing here. Test traffic and bots teach nothing. An event of a person who refuses personalization (as decided in that
+event, before, or by the store's default when nothing was decided) still counts for popularity, and its basket for
+co-visitation, as one anonymous event more; it is never put in sequence with other events of that person, and what was
+kept of the sequence is dropped.
 
 An erased subject's trail is deleted; sums it contributed to stay, they lead to nobody.
 """
@@ -23,15 +23,17 @@ import numpy as np
 from actors.catalogue import Catalogue
 from actors.content import Content
 from actors.covisitation import Basket, Covisitation, sampled
+from actors.exploration import Exploration
 from actors.follower import Fact, Folded
 from actors.neighbours import Neighbours
-from actors.popularity import HALF_LIFE_MS, Popularity
+from actors.popularity import HALF_LIFE_MS, LATELY_MS, Popularity
 from actors.profile import PERSONALIZATION
 from actors.recency import weights
 from actors.signals import SIGNALS
 from actors.state import Change, StateReader
 from actors.steps import Steps, Transition
-from events.types import Consented, Interaction, ItemDeleted, ItemUpserted, SubjectErased
+from actors.trending import Trending
+from events.types import Consented, Impression, Interaction, ItemDeleted, ItemUpserted, SubjectErased
 
 META: Final = "items"
 STATE_KEY: Final = b"state"
@@ -88,6 +90,8 @@ class ItemProjection:
         self.covisitation = Covisitation(store, self.catalogue)
         self.neighbours = Neighbours(store, self.catalogue, self.popularity, self.covisitation)
         self.content = Content(store, self.catalogue)
+        self.trending = Trending(store, self.popularity)
+        self.exploration = Exploration(store, self.catalogue, self.popularity)
         self._steps = Steps(store)
 
     def apply(self, facts: Sequence[Fact]) -> Folded:
@@ -95,6 +99,7 @@ class ItemProjection:
         described: set[int] = set()
         for fact in facts:
             event = fact.payload.event
+            known = self.catalogue.size
             if isinstance(event, ItemUpserted):
                 described.add(self._upsert(event))
             elif isinstance(event, ItemDeleted):
@@ -103,6 +108,8 @@ class ItemProjection:
                 self._steps.forget(fact.record.subject)
             else:
                 self._person(fact, lessons)
+            if self.catalogue.size > known:
+                self.exploration.born(known, fact.record.event_time)
         changes = self._learn(lessons)
         changes += self.content.describe(described)
         return Folded(changes + self._bookkeeping())
@@ -114,6 +121,8 @@ class ItemProjection:
         if not categories:
             items = self.neighbours.items_waiting.take(ITEM_SLICE)
             changes += self.neighbours.items(np.array(items, np.int64), self._clock)
+        if not changes:
+            changes += self.exploration.refresh(self._clock)
         return changes + self._bookkeeping() if changes else []
 
     def _upsert(self, event: ItemUpserted) -> int:
@@ -132,7 +141,11 @@ class ItemProjection:
             decided = event.purposes.get(PERSONALIZATION, decided)
         if decided is not None:
             self._steps.decide(subject, fact.record.event_time, decided)
-        if not isinstance(event, Interaction) or meta.test or meta.bot:
+        if meta.test or meta.bot:
+            return
+        if isinstance(event, Impression):
+            self._impression(event, fact.record.event_time)
+        if not isinstance(event, Interaction):
             return
         strength = SIGNALS[event.signal].weight
         if strength <= 0 or event.weight <= 0:
@@ -141,6 +154,12 @@ class ItemProjection:
         observed.discard(-1)
         if observed:
             self._interaction(fact, sorted(observed), strength, lessons)
+
+    def _impression(self, event: Impression, at: int) -> None:
+        names = self.catalogue.names
+        shown = sorted({idx for item in event.items if (idx := names.get(item, -1)) >= 0})
+        if shown:
+            self.exploration.shown(np.array(shown, np.int64), at)
 
     def _interaction(self, fact: Fact, items: list[int], strength: float, lessons: _Lessons) -> None:
         event, at, subject = fact.payload.event, fact.record.event_time, fact.record.subject
@@ -160,14 +179,16 @@ class ItemProjection:
         if not lessons.items:
             return []
         items = np.array(lessons.items, np.int64)
-        weight = np.array(lessons.weight) * weights(np.array(lessons.at, np.int64), HALF_LIFE_MS)
+        at, strength = np.array(lessons.at, np.int64), np.array(lessons.weight)
+        weight, lately = strength * weights(at, HALF_LIFE_MS), strength * weights(at, LATELY_MS)
         recommended = np.array(lessons.recommended, np.bool_)
         for flag in (False, True):
             chosen = recommended == flag
-            self.popularity.learn(items[chosen], weight[chosen], recommended=flag)
+            self.popularity.learn(items[chosen], weight[chosen], recommended=flag, lately=lately[chosen])
+        self.exploration.acted(len(items))
         pairs, changes = self.covisitation.learn(lessons.baskets, lessons.transitions)
         self.neighbours.touched(pairs)
-        return changes
+        return changes + self.trending.changes(set(lessons.items), self._clock)
 
     def _bookkeeping(self) -> list[Change]:
         """The rows that follow from everything else in this commit."""
@@ -180,7 +201,7 @@ class ItemProjection:
             size=self.catalogue.size,
             generation=self._state.generation,
         )
-        changes += self._steps.changes() + self.popularity.changes()
+        changes += self._steps.changes() + self.popularity.changes() + self.exploration.changes()
         for waiting in (self.content.waiting, self.neighbours.items_waiting, self.neighbours.categories_waiting):
             changes += waiting.changes()
         return [*changes, (META, STATE_KEY, self._state.packed())]

@@ -5,7 +5,7 @@ late events are exact, and the order of two sums never changes by time alone, so
 (Cormode, Shkapenyuk, Srivastava, Xu: Forward Decay, ICDE 2009.)
 
 The landmark is fixed (2030-01-01) where profiles move theirs: float64 holds 2^±1000 about it, which for the shortest
-half-life used here (30 days) is 82 years either way, so stored rows never need rescaling.
+half-life used here (a week) is 19 years either way, so stored rows never need rescaling before 2049.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from actors.ranked import Floats, Ints
 
+WEEK_MS: Final = 7 * 86_400_000
 MONTH_MS: Final = 30 * 86_400_000
 QUARTER_MS: Final = 90 * 86_400_000
 LANDMARK_MS: Final = 1_893_456_000_000

@@ -15,8 +15,12 @@ def reason(source: str, because: int, query: Query) -> str:
     match source:
         case "repeat_purchase":
             return _rhythm(query.history.purchases, because)
-        case "covisitation" | "item_knn":
+        case "covisitation" | "item_knn" | "ease":
             return _neighbour(because, query)
+        case "ridge_next_item":
+            return f"Comes next after {title(query.items, because)}"
+        case "session_knn":
+            return f"Others with {title(query.items, because)} also chose this"
         case "content":
             return f"Similar to {title(query.items, because)}"
         case "popularity" if because >= 0:
@@ -25,6 +29,18 @@ def reason(source: str, because: int, query: Query) -> str:
             return "Popular right now"
         case "newest":
             return "New here"
+        case "user_knn":
+            return "People with similar taste like this"
+        case "ials":
+            return "Fits your taste"
+        case "trending":
+            return "Trending now"
+        case "segment_popularity":
+            return "Popular with people like you"
+        case "exploration":
+            return "Trying something new"
+        case "rating":
+            return "You are likely to rate this highly"
         case _:
             return ""
 

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from training import ease, ials, ridge_next_item, session_knn, user_knn
 from training.content import Content
 from training.covisitation import Covisitation
+from training.exploration import Exploration
 from training.interactions import Interactions, ItemFacts
 from training.item_knn import ItemKnn
 from training.model import Scalar, Table
@@ -17,6 +18,8 @@ from training.newest import Newest
 from training.popularity import Popularity
 from training.recommender import Recommender
 from training.repeat_purchase import RepeatPurchase
+from training.segment_popularity import SegmentPopularity
+from training.trending import Trending
 
 INVENTORY: Final[Mapping[str, Recommender]] = {
     recommender.name: recommender
@@ -31,7 +34,10 @@ INVENTORY: Final[Mapping[str, Recommender]] = {
         ials.Ials(),
         ease.Ease(),
         ridge_next_item.RidgeNextItem(),
+        Trending(),
+        SegmentPopularity(),
         session_knn.SessionKnn(),
+        Exploration(),
     )
 }
 """Name → recommender. Their order here is the order of rows in the blend and of columns in logged features."""

@@ -26,6 +26,14 @@ Indices: TypeAlias = npt.NDArray[np.int32]
 Scores: TypeAlias = npt.NDArray[np.float32]
 
 
+class SegmentRows(Protocol):
+    """Where segment popularity is read, once segments exist."""
+
+    def popular_in(self, segment: str, limit: int) -> tuple[Indices, Scores]:
+        """The most popular items among the people of a segment with their decayed counts, best first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What one request asks of every recommender. ``history`` is empty for a newcomer and without consent."""
@@ -42,6 +50,9 @@ class Query:
     model: Bound | None = None
     """What retraining fitted, as this request's item table sees it; None until a model was promoted. Recommenders that
     need it abstain without."""
+    segments: tuple[str, ...] = ()
+    """Segments the profile is in."""
+    segment_rows: SegmentRows | None = None
     taste: Taste = field(default=NO_TASTE, init=False)
     """Anchors and purchases as the model numbers them: made here, once for all recommenders that start from it."""
 
@@ -81,6 +92,13 @@ class Recommender(Protocol):
     def recommend(self, query: Query) -> Scored:
         """Evidence for items, or `ABSTAIN`. Changes no state. Filters come later: what it names may be hidden."""
         ...
+
+
+def inside(query: Query, idx: Indices, score: Scores) -> tuple[Indices, Scores]:
+    """The first `Query.depth` entries of a row that lie in the category asked for, or under it."""
+    own = query.items.category[idx]
+    at = np.flatnonzero(np.append(query.items.within(query.category if query.category is not None else -1), False)[own])
+    return idx[at[: query.depth]], score[at[: query.depth]]
 
 
 def ranked(scored: Scored) -> Sequence[tuple[int, float]]:

@@ -92,7 +92,8 @@ def test_a_store_made_anew_may_number_its_items_otherwise(tmp_path: Path) -> Non
     for item in CATALOGUE:
         world.upsert(item)
     old = world.fold()
-    first.state.commit([], emptied=["names", "entries", "shown", "items", "changed", "categories", "groups", "terms"])
+    tables = ["names", "entries", "shown", "items", "changed", "categories", "groups", "terms", "exposure"]
+    first.state.commit([], emptied=tables)
     second = Follower("anew", [_renamed(again.source())], first.state, lambda store: ItemProjection(store, 2))
     for item in reversed(CATALOGUE):
         World.upsert(_over(again), item)

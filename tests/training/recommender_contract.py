@@ -18,14 +18,34 @@ from actors.item_view import ItemView
 from actors.profile import EMPTY, Profile
 from training.anchors import choose_anchors
 from training.history import NO_HISTORY, history_of
-from training.recommender import ABSTAIN, Query, Recommender, Scored, ranked
+from training.recommender import ABSTAIN, Indices, Query, Recommender, Scored, Scores, ranked
 from training.surface import SURFACES
 
 
 def query(items: ItemView, profile: Profile | None = None, given: Sequence[str] = ()) -> Query:
     history = history_of(profile, items) if profile is not None else NO_HISTORY
     anchors = choose_anchors([items.index(item) for item in given], history, NOW, 1.0)
-    return Query(items, NOW, SURFACES["home"], history, anchors, model=bound(items))
+    return Query(
+        items,
+        NOW,
+        SURFACES["home"],
+        history,
+        anchors,
+        model=bound(items),
+        segments=("tea lovers",),
+        segment_rows=Tea(items),
+    )
+
+
+class Tea:
+    """Segments of one: those who drink tea."""
+
+    def __init__(self, items: ItemView) -> None:
+        self._row = np.array([items.index("tea"), items.index("mint tea")], np.int32), np.array([4, 1], np.float32)
+
+    def popular_in(self, segment: str, limit: int) -> tuple[Indices, Scores]:
+        known = self._row[0] >= 0
+        return self._row[0][known][:limit], self._row[1][known][:limit]
 
 
 def names(scored: Scored, items: ItemView) -> list[str]:
