@@ -24,7 +24,7 @@ from actors.profile import EMPTY, Profile, allowed
 from actors.registers import moment
 from actors.signals import SIGNALS
 from events.types import Consented, Interaction, ItemDeleted, ItemUpserted, SubjectErased
-from training.interactions import Interactions
+from training.interactions import Interactions, ItemFacts
 
 UInt64: TypeAlias = npt.NDArray[np.uint64]
 T = TypeVar("T", bound=np.generic)
@@ -64,8 +64,8 @@ class Dataset:
     """What the log said at the offsets."""
 
     interactions: Interactions
-    catalogue: Mapping[str, ItemUpserted]
-    """Item id → its entry, of every item the catalogue names, sorted by id."""
+    """Items that are offered and that nobody has touched stand at the end."""
+    facts: ItemFacts
 
 
 def gather(facts: Iterable[Fact]) -> Rows:
@@ -98,14 +98,17 @@ def joined(parts: Sequence[Rows], rows_per_person: int = ROWS_PER_PERSON_MAX) ->
     order = order[_newest(person[order], rows_per_person)]
     distinct = np.ones(len(order), np.int64)
     distinct[1:] = (at[order][1:] != at[order][:-1]) | (event[order][1:] != event[order][:-1]).any(axis=1)
-    item_ids, items = _renumbered(item[order])
+    touched, items = _renumbered(item[order])
+    item_ids = [names[number] for number in touched.tolist()]
+    known = set(item_ids)
+    item_ids += [item for item, entry in catalogue.items() if entry.recommendable and item not in known]
     _, users = _renumbered(person[order])
     numbered = np.cumsum(distinct) - 1
     final = np.lexsort((items, numbered))
     order = order[final]
     return Dataset(
         Interactions(
-            item_ids=tuple(names[number] for number in item_ids.tolist()),
+            item_ids=tuple(item_ids),
             users=int(users.max()) + 1 if len(users) else 0,
             user=users[final],
             item=items[final],
@@ -114,7 +117,16 @@ def joined(parts: Sequence[Rows], rows_per_person: int = ROWS_PER_PERSON_MAX) ->
             weight=_stacked([part.weight for part in parts], np.float32)[order],
             bought=_stacked([part.bought for part in parts], np.bool_)[order],
         ),
-        catalogue,
+        _facts(item_ids, catalogue),
+    )
+
+
+def _facts(item_ids: Sequence[str], catalogue: Mapping[str, ItemUpserted]) -> ItemFacts:
+    entries = [catalogue.get(item) or ItemUpserted(item) for item in item_ids]
+    return ItemFacts(
+        tuple(entry.category for entry in entries),
+        tuple(entry.brand for entry in entries),
+        tuple(entry.attributes for entry in entries),
     )
 
 

@@ -109,7 +109,18 @@ def test_items_the_catalogue_does_not_offer_are_left_out() -> None:
         (ANN, did("purchase", "tea", "milk", "salsa", "invented"), NOW),
     )
     assert rows(found.interactions) == [(0, "tea", NOW, 0)]
-    assert list(found.catalogue) == ["milk", "tea"]
+    assert found.facts.category[0] == "Drinks > Tea"
+
+
+def test_items_on_offer_that_nobody_touched_stand_at_the_end() -> None:
+    found = dataset(
+        *((item.encode(), described(item), NOW) for item in ("wipes", "dip", "tea")),
+        (b"k", described("salsa", recommendable=False), NOW),
+        (ANN, did("view", "tea"), NOW),
+    )
+    assert found.interactions.item_ids == ("tea", "dip", "wipes")
+    assert found.interactions.item.tolist() == [0]
+    assert found.facts.tokens(1) == ("c:Snacks", "c:Snacks > Dips")
 
 
 def test_of_one_person_the_newest_rows_count() -> None:
