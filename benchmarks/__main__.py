@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import endpoints, fold, ingest_core, memory, noop, recommend_core, wrk
+from benchmarks import endpoints, fold, ingest_core, learner, memory, noop, recommend_core, wrk
 from benchmarks.figures import table
 from benchmarks.service import Service, running, start, stop
 
@@ -118,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     say.print(f"load by {wrk.name()}; scale {asked.scale:g}")
     values: dict[str, float] = {}
-    for name, part in (("fold", fold), ("ingest and refold in process", ingest_core), ("answer", recommend_core)):
+    parts = {"fold": fold, "ingest and refold in process": ingest_core, "answer": recommend_core, "learner": learner}
+    for name, part in parts.items():
         say.print(f"measuring {name} ...")
         values |= {name.replace("ingest_", "core_ingest_"): value for name, value in part.run(asked.scale).items()}
     say.print("measuring the service ...")

@@ -4,7 +4,8 @@
 
 Learned with AdaGrad (Duchi, Hazan, Singer: JMLR 12, 2011), whose memory of squared gradients starts at `CAUTION` and
 halves every `FORGET_LISTS` lists: without the first, the first lists would move every weight by a whole step whatever
-they say; without the second, it would stop following a changing world.
+they say; without the second, it would stop following a changing world. The intercept starts far from its value as a
+rule, and is less careful.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from training.learner.settings import Loss
 Vector: TypeAlias = npt.NDArray[np.float64]
 Sparse: TypeAlias = dict[int, float]
 
-CAUTION: Final = 1.0
+CAUTION: Final = 0.3
+CAUTION_INTERCEPT: Final = 0.003
 FORGET_LISTS: Final = 20_000
 _FORGET_EVERY: Final = 500
 _FORGOTTEN: Final = 0.5 ** (_FORGET_EVERY / FORGET_LISTS)
@@ -55,8 +57,10 @@ class OutcomeModel:
         self.river = linear_model.LogisticRegression(self._optimizer, intercept_lr=0.0)
         for column, weight in enumerate(weights.tolist()):
             self.river._weights[column] = weight
-        given = np.full(self._columns, CAUTION) if squares is None else squares
-        self._optimizer.g2.update(enumerate(given.tolist()))
+        if squares is None:
+            squares = np.full(self._columns, CAUTION)
+            squares[-1] = CAUTION_INTERCEPT
+        self._optimizer.g2.update(enumerate(squares.tolist()))
 
     @classmethod
     def of(cls, row: bytes, rate: float) -> OutcomeModel:

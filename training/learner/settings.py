@@ -21,7 +21,7 @@ class LearnerSettings:
     clip: float = 0.0
     """Rows weigh min(1 / propensity, clip), scaled so that a list still weighs 1. 0: the propensity does not count,
     position is a feature instead."""
-    rate: float = 0.05
+    rate: float = 0.1
     """AdaGrad's step."""
     rows_per_hour: int = 600
     """Most shown items one person can teach per hour of log time: fifty lists of twelve."""
