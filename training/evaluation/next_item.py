@@ -244,18 +244,14 @@ def _report(run: _Run, seconds: float) -> Report:
     test[ENSEMBLE] = accuracy_at_ranks(answer.ranks, K)
     checked = {name: accuracy_at_ranks(ranks, K) for name, ranks in run.on_validation.ranks.items()}
     checked[ENSEMBLE] = accuracy_at_ranks(blended(run.on_validation, run.validation, run.weights).ranks, K)
+    tested = _intervals(test, run.test, run.seed)
+    validated = _intervals(checked, run.validation, run.seed)
     order = [*BASELINES, *(name for name in run.on_test.ranks if name not in BASELINES), ENSEMBLE]
     return Report(
         run.protocol.description,
         run.seed,
         {**run.split.sizes, "users": run.table.users, "items": run.table.items, "test requests": len(run.test)},
-        {
-            name: ModelScores(
-                bootstrap(test[name], seed=run.seed, clusters=run.test.user),
-                bootstrap(checked[name], seed=run.seed, clusters=run.validation.user),
-            )
-            for name in order
-        },
+        {name: ModelScores(tested[name], validated[name]) for name in order},
         run.weights.as_dict(),
         seconds,
         settings={**run.protocol.settings, "l2": run.protocol.l2, "candidates": CANDIDATES},
@@ -263,8 +259,19 @@ def _report(run: _Run, seconds: float) -> Report:
         beyond=_beyond(run, {**run.on_test.lists, ENSEMBLE: answer.ranked}),
         groups=_groups(test[ENSEMBLE][f"ndcg@{K}"], run),
         curves=[_learning_curve(run)],
-        calibration={ENSEMBLE: _calibration(answer, run.test)},
+        calibration={ENSEMBLE: _calibration(answer, run)},
     )
+
+
+def _intervals(values: Mapping[str, Mapping[str, Float64]], of: Asked, seed: int) -> dict[str, dict[str, Interval]]:
+    """Model → metric → interval; all models share the draws."""
+    pairs = [(model, metric) for model, metrics in values.items() for metric in metrics]
+    flat = {f"{model} {metric}": values[model][metric] for model, metric in pairs}
+    found = bootstrap(flat, seed=seed, clusters=of.user)
+    by_model: dict[str, dict[str, Interval]] = {model: {} for model in values}
+    for model, metric in pairs:
+        by_model[model][metric] = found[f"{model} {metric}"]
+    return by_model
 
 
 def _differences(test: Mapping[str, Mapping[str, Float64]], run: _Run) -> dict[str, Interval]:
@@ -329,7 +336,9 @@ def _learning_curve(run: _Run) -> Curve:
     return Curve("Learning curve of the blend", "validation requests", f"test ndcg@{K}", {ENSEMBLE: points})
 
 
-def _calibration(answer: Blended, test: Asked) -> list[CalibrationBin]:
-    """Softmax shares of the listed items against whether they were the next one."""
+def _calibration(answer: Blended, run: _Run) -> list[CalibrationBin]:
+    """Predicted probability of the listed items against whether they were the next one. The softmax shares say which
+    candidate it is if it is one, so they are multiplied by how often it is one, as counted on validation."""
+    inside = (run.on_validation.candidates == run.validation.target[:, None]).any(axis=1).mean()
     listed = answer.ranked >= 0
-    return calibration_bins(answer.share[listed], (answer.ranked == test.target[:, None])[listed])
+    return calibration_bins(inside * answer.share[listed], (answer.ranked == run.test.target[:, None])[listed])

@@ -1,13 +1,17 @@
-"""Our accuracy metrics are those of trec_eval (through pytrec_eval), which shares no line with them."""
+"""Our accuracy metrics are those of trec_eval (through pytrec_eval) and of RecTools, which share no line with them."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pytrec_eval
 
-from training.evaluation.metrics import Relevant, accuracy, accuracy_at_ranks, mean_ranks, top
+from training.evaluation.metrics import Relevant, accuracy, accuracy_at_ranks, coverage, mean_ranks, top
 
+FIGURES = Path(__file__).with_name("rectools_figures.json")
 REQUESTS, ITEMS, DEPTH = 150, 60, 30
 
 
@@ -57,3 +61,20 @@ def test_leave_one_out_ranks_equal_trec_eval() -> None:
     found = theirs(top(scores, DEPTH), [{int(item)} for item in target], {"ndcg_cut.10", "success.10"})
     assert ours["ndcg@10"].tolist() == pytest.approx([row["ndcg_cut_10"] for row in found], abs=1e-6)
     assert ours["hr@10"].tolist() == [row["success_10"] for row in found]
+
+
+def test_accuracy_and_coverage_equal_rectools() -> None:
+    """RecTools does not install beside numpy 2, so its figures lie in a file (see rectools_figures.py)."""
+    made_there = json.loads(FIGURES.read_text())
+    ranked, wanted = np.array(made_there["ranked"]), [set(items) for items in made_there["wanted"]]
+    for name, figures in made_there["figures"].items():
+        metric, k = name.split(" ")[0], int(name.split("@")[1].split(" ")[0])
+        if metric.startswith("coverage"):
+            assert coverage(ranked[:, :k], made_there["items"]) == pytest.approx(figures)
+            continue
+        ours = accuracy(ranked, Relevant.of(wanted), k)[metric]
+        if metric.startswith("map"):  # RecTools too divides by all wanted items
+            sizes = np.array([len(items) for items in wanted])
+            ours = ours * np.minimum(sizes, k) / sizes
+        assert ours.tolist() == pytest.approx(figures), name
+    assert len(made_there["figures"]) == 21
