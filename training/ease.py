@@ -34,8 +34,9 @@ NAMED_MAX: Final = 96
 class Settings:
     """Hyper-parameters of `fit`."""
 
-    ridge: float = 100.0
-    """λ. In preferences of at most 1; a few hundred is usual for a million of them."""
+    ridge: float = 10.0
+    """λ. Preferences are at most 1 and mostly far below. On The Complete Journey (1,198 baskets of weeks 45 and 46,
+    fitted before) 100 reaches Recall@10 .135, 10 .154, 3 .163; of items new to the household 10 finds most (.020)."""
     items: int = 5_000
     rows: int = ROWS
 

@@ -36,7 +36,8 @@ NAMED_MAX: Final = 96
 class Settings:
     """Hyper-parameters of `fit`."""
 
-    ridge: float = 10.0
+    ridge: float = 300.0
+    """λ, in events. On The Complete Journey (as for EASE) 10 reaches Recall@10 .143, 100 .153, 300 .157, 1,000 .158."""
     items: int = 4_000
     rows: int = ROWS
     lags: int = 5

@@ -35,9 +35,9 @@ def served_rows(weights: npt.NDArray[np.floating], items: Int32, known: int, lim
     weight = np.zeros((count, limit), np.float32)
     for row in range(count):
         line = weights[row].astype(np.float32)
-        some = np.sort(np.argpartition(-line, limit - 1)[:limit]) if limit < count else np.arange(count)
-        order = some[np.argsort(-line[some], kind="stable")]
-        order = order[line[order] > 0]
+        least = np.partition(line, count - limit)[count - limit]
+        some = np.flatnonzero((line >= least) & (line > 0))
+        order = some[np.argsort(-line[some], kind="stable")][:limit]
         idx[row, : len(order)], weight[row, : len(order)] = items[order], line[order]
     place = np.full(known, -1, np.int32)
     place[items] = np.arange(count, dtype=np.int32)

@@ -31,7 +31,7 @@ NAME: Final = "user_knn"
 TASTE_MAX: Final = 24
 """Items of the taste that neighbours are looked for with."""
 NEAREST: Final = 32
-"""Neighbours that speak."""
+"""Neighbours that speak. On The Complete Journey 64 do no better (Recall@10 .206 against .207)."""
 TOLD: Final = 24
 """Items each of them names."""
 NAMED_MAX: Final = 96
