@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from events.errors import BadSettings
 from events.intake import IntakeSettings
@@ -125,12 +126,48 @@ class LearningSettings(Section):
         )
 
 
+class AlertsSettings(Section):
+    """Whom to tell at once; see `serving.alerts`."""
+
+    webhook: str = ""
+    """``https://host/path`` that alerts are POSTed to; empty: nobody."""
+    secret: SecretStr = SecretStr("")
+    """What signatures are made with, 16 characters at least; better in the environment than in the file."""
+    timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """For connecting, and for each read of the answer."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _address(cls, webhook: str) -> str:
+        """One that can be POSTed to, without a user in it: that would be logged with it."""
+        if not webhook:
+            return webhook
+        try:
+            parts = urlsplit(webhook)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a broken IPv6 address
+            raise ValueError("is no address: use https://host/path") from None
+        if not usable or parts.username is not None or not webhook.isascii() or not webhook.isprintable():
+            raise ValueError("is no address to POST to: use https://host/path, without a user in it")
+        if " " in webhook:
+            raise ValueError("is no address: it holds a space")
+        return webhook
+
+    @model_validator(mode="after")
+    def _signed(self) -> AlertsSettings:
+        """No webhook without a secret: its receiver could not tell us from anybody."""
+        if self.webhook and len(self.secret.get_secret_value()) < 16:
+            raise ValueError("alerts.secret must have 16 characters or more where there is a webhook")
+        return self
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     consent: ConsentSettings = ConsentSettings()
     recommend: RecommendSettings = RecommendSettings()
     learning: LearningSettings = LearningSettings()
+    alerts: AlertsSettings = AlertsSettings()
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
@@ -216,6 +253,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "consent": ConsentSettings,
     "recommend": RecommendSettings,
     "learning": LearningSettings,
+    "alerts": AlertsSettings,
 }
 
 
