@@ -21,7 +21,7 @@ import numpy.typing as npt
 from actors.state import MemoryState
 from training.blend import Blended, blend, features, merge, pool
 from training.learner.blends import Blends
-from training.learner.settings import LearnerSettings
+from training.learner.settings import LearnerSettings, Loss
 from training.learner.shown import ShownList
 from training.recommender import Scored
 
@@ -108,11 +108,11 @@ def world(settings: LearnerSettings, seed: int, lists: int) -> dict[str, float]:
     return {**found, "log_loss": quality.log_loss, "auc": quality.auc, "calibration": quality.calibration}
 
 
+LOSSES: tuple[Loss, ...] = ("pointwise", "listwise")
 OPTIONS = {
-    "pointwise": LearnerSettings(),
-    "pointwise, 1/p clipped at 10": LearnerSettings(clip=10.0),
-    "listwise": LearnerSettings(loss="listwise"),
-    "listwise, 1/p clipped at 10": LearnerSettings(loss="listwise", clip=10.0),
+    f"{loss}{told}": LearnerSettings(loss=loss, clip=clip)
+    for loss in LOSSES
+    for clip, told in ((0.0, ""), (10.0, ", 1/p clipped at 10"))
 }
 
 
@@ -130,7 +130,7 @@ def run(lists: int = CHECKPOINTS[-1], seeds: Sequence[int] = (1, 2, 3)) -> dict[
 def rates(lists: int, seed: int) -> dict[str, dict[str, float]]:
     """The same by the step's size."""
     found = {}
-    for name in ("pointwise", "listwise"):
+    for name in LOSSES:
         for rate in (0.02, 0.05, 0.1, 0.2, 0.4):
             found[f"{name}, {rate}"] = world(replace(OPTIONS[name], rate=rate), seed, lists)
     return found

@@ -95,8 +95,9 @@ class LearningSettings(Section):
 
     enabled: bool = True
     """Without it surfaces keep the weights they have."""
-    loss: Loss = "pointwise"
-    """`listwise` learns the order within a list only, `pointwise` probabilities."""
+    loss: Loss = LearnerSettings().loss
+    """`listwise` learns what orders a list and, apart from it, how much comes of lists at all; `pointwise` learns both
+    at once."""
     propensity_clip: Annotated[float, Field(ge=0, le=1000)] = LearnerSettings().clip
     """Rows weigh min(1 / propensity, clip); 0: all alike."""
     click_minutes: Annotated[float, Field(gt=0, le=7 * 1440)] = 30.0
@@ -207,10 +208,20 @@ class Settings(Section):
     def load(cls, data: Path, environ: Mapping[str, str]) -> Settings:
         """The settings of the store in ``data``. Raises `BadSettings`."""
         path = data / FILE
+        return cls.read(path, environ) if path.exists() else cls.of({}, environ)
+
+    @classmethod
+    def read(cls, path: Path, environ: Mapping[str, str]) -> Settings:
+        """The settings in one file. Raises `BadSettings`, also where there is no such file."""
         try:
-            given: dict[str, object] = tomllib.loads(path.read_text()) if path.exists() else {}
+            given: dict[str, object] = tomllib.loads(path.read_text())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise BadSettings(f"{path} is not readable TOML: {error}") from error
+        return cls.of(given, environ)
+
+    @classmethod
+    def of(cls, given: dict[str, object], environ: Mapping[str, str]) -> Settings:
+        """These settings and what the environment says. Raises `BadSettings`."""
         _overlay(given, environ)
         try:
             settings = cls.model_validate(given)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from actors.follower import Source
+from actors.outbox import Outbox
 from actors.recorded import RecordedFollower
 from actors.state import StateReader, StateStore
 from events.memory_log import MemoryLog
@@ -28,7 +29,7 @@ START = 1_700_000_000_000_000
 NAMES = ("repeat_purchase", "covisitation", "popularity")
 FIXED = {"home": {"repeat_purchase": 3.0, "popularity": 1.0}, "cart": {"covisitation": 1.0}}
 OWN = ("plans", "pending", "by_subject", "due", "shown_order", "refused", "taught")
-TABLES = (*OWN, "models", "progress", "hedges", "shape", "learner", "learned")
+TABLES = (*OWN, "models", "progress", "hedges", "shape", "learner", "learned", "drift", "detected", "outbox")
 
 
 class Plain:
@@ -142,7 +143,7 @@ class Shop:
             return LearnerProjection(state, teaching)
 
         sources = [Source(number, Until(log, lambda: self.until), Plain()) for number, log in enumerate(self.logs)]
-        return RecordedFollower("learner", sources, store, opened, steps=steps)
+        return RecordedFollower("learner", sources, store, opened, Outbox("learner", store, 2), steps)
 
 
 def seen(list_id: str, *items: str) -> Impression:

@@ -5,6 +5,7 @@ Held in memory, stored row by row; a row is written when it changed. Published a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -41,14 +42,16 @@ Place: TypeAlias = tuple[str, Outcome]
 
 @dataclass(frozen=True, slots=True)
 class LearnedRow:
-    """One row as it was learned: what the drift monitors get to see."""
+    """One row as it was learned: what drift is watched in."""
 
     surface: str
     outcome: Outcome
-    slot: int
     predicted: float
     """P before learning it."""
     happened: bool
+    features: tuple[float, ...]
+    """What tells lists apart, the same for all sets of recommenders: `CONTEXT` without the position, and how many
+    recommenders spoke for the item."""
 
 
 class _HedgeRow(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +89,8 @@ class Blends:
     def learn(self, shown: ShownList, outcome: Outcome, slots: Sequence[int], acted: Sequence[int]) -> list[LearnedRow]:
         """One list whose window for ``outcome`` closed: the slots seen, and those it came of."""
         place = shown.surface, outcome
-        rows = sparse(self.columns.of(shown)[list(slots)])
+        dense = self.columns.of(shown)[list(slots)]
+        rows = sparse(dense)
         labels = [slot in acted for slot in slots]
         model = self._model(place)
         progress = self._progress.setdefault(place, Progress())
@@ -95,9 +99,10 @@ class Blends:
             progress.add(logit, label)
         model.learn(rows, labels, self._weights(shown, slots), self._settings.loss)
         self._changed_models.add(place)
+        told = np.column_stack((shown.context[list(slots), 1:], self.columns.spoke(dense))).tolist()
         return [
-            LearnedRow(shown.surface, outcome, slot, 1.0 / (1.0 + float(np.exp(-logit))), label)
-            for slot, logit, label in zip(slots, logits, labels, strict=True)
+            LearnedRow(shown.surface, outcome, chance(logit), label, tuple(seen))
+            for logit, label, seen in zip(logits, labels, told, strict=True)
         ]
 
     def acted(self, shown: ShownList, seen: Sequence[int], slot: int) -> None:
@@ -231,6 +236,15 @@ class Blends:
         weights[here] = old[there]
         weights[len(self.columns.names) * WIDTH :] = old[len(was.names) * WIDTH :]
         return OutcomeModel(weights, self._settings.rate)
+
+
+def chance(logit: float) -> float:
+    """1 / (1 + exp(-logit)), for any logit.
+
+    >>> chance(0.0), chance(-1e4)
+    (0.5, 0.0)
+    """
+    return 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
 
 
 def _aligned(given: SurfaceWeights, kind: int, names: tuple[str, ...], columns: Columns, start: Vector) -> Vector:

@@ -5,6 +5,7 @@
     window ends  → its rows, acted on or not, are learned once
     promotion    → start again from the artefact's weights
     every second → weights are published, where they changed
+    drift        → a fact, in the log by way of the outbox
 
 Left out, and counted: what bots and test traffic do; answers without personalization consent, and all of a person who
 takes it back; what one person teaches beyond the caps. What is learned from cannot be unlearned: the rows of an erased
@@ -13,9 +14,11 @@ person that still wait are dropped, sums they contributed to stay and lead to no
 
 from __future__ import annotations
 
+import struct
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final, TypeAlias
 
 import msgspec
@@ -23,21 +26,42 @@ import msgspec
 from actors.follower import Fact, Folded
 from actors.profile import PERSONALIZATION
 from actors.state import Change, StateReader
-from events.record import Record
-from events.types import Consented, Impression, Interaction, ModelPromoted, SubjectErased
+from events import payload
+from events.record import Draft, Record
+from events.types import (
+    Consented,
+    DriftDetected,
+    Impression,
+    Interaction,
+    Json,
+    Meta,
+    ModelPromoted,
+    SubjectErased,
+)
 from training.attribution import EARLY_US, act_of
+from training.drift import Detection, Monitor, Observed
 from training.learned import KEY, OUTCOMES, TABLE, Learned, pack
-from training.learner.blends import Blends
+from training.learner.blends import Blends, LearnedRow
 from training.learner.board import LIST_ID_BYTES_MAX, Board
 from training.learner.settings import LearnerSettings
 from training.learner.shown import ShownList, ShownSource
+from training.registry import DRIFT_KEY
 
 META: Final = "learner"
+DRIFT: Final = "drift"
+"""The monitor's state, part by part."""
+DETECTED: Final = "detected"
+"""Number → detection as the fact says it; the latest `DETECTED_KEPT`, for who asks what happened."""
+DETECTED_KEPT: Final = 1_000
 META_KEY: Final = b"state"
 LISTS_KEPT: Final = 1_024
 """Answered lists held in memory, about 6 kB each: an act mostly follows its impression."""
 
-CATALOGUE_TYPES: Final = frozenset({"item_upserted", "item_deleted", "import_started", "import_completed"})
+_NUMBER = struct.Struct(">Q")
+
+SYSTEM_TYPES: Final = frozenset(
+    {"item_upserted", "item_deleted", "import_started", "import_completed", "drift_detected"}
+)
 """Types that are never opened."""
 
 Initial: TypeAlias = Callable[[str], Learned | None]
@@ -82,6 +106,9 @@ class LearnerProjection:
         self._model = self._meta.model
         self._dirty = self._meta.dirty
         self._lists: OrderedDict[str, ShownList] = OrderedDict()
+        self._monitor = Monitor.restored({name.decode(): part for name, part in store.scan(DRIFT)})
+        self._watched = False
+        self._found: list[Detection] = []
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -95,7 +122,7 @@ class LearnerProjection:
     def wanted(self, source: int, record: Record) -> bool:
         """Everything of a person is opened, for what it says about consent; an import's acts only while something
         waits for acts."""
-        if record.type in CATALOGUE_TYPES:
+        if record.type in SYSTEM_TYPES:
             return False
         return not (record.type == "interaction" and record.producer and not self._meta.pending)
 
@@ -108,11 +135,12 @@ class LearnerProjection:
                 self._counts["rows_lost"] += len(pending.seen)
             elif slots := [slot for slot in pending.seen if slot not in pending.void and slot not in shown.forced]:
                 acted = pending.acted[OUTCOMES.index(outcome)]
-                self.blends.learn(shown, outcome, slots, acted)
+                self._watch(pending.at // 1000, self.blends.learn(shown, outcome, slots, acted))
                 self._counts[f"learned_{outcome}"] += len(slots)
                 self._counts[f"positive_{outcome}"] += len([slot for slot in slots if slot in acted])
                 self._dirty = True
-        return Folded(self._changes(clock))
+        drafts = [_draft(detection) for detection in self._found]
+        return Folded(self._changes(clock), drafts)
 
     def due(self) -> int | None:
         waiting = [at for at in (self._board.due(), self._publish_at()) if at is not None]
@@ -120,6 +148,13 @@ class LearnerProjection:
 
     def horizon(self) -> int | None:
         return self._board.horizon()
+
+    def _watch(self, at_ms: int, rows: Sequence[LearnedRow]) -> None:
+        for row in rows:
+            model = f"{row.surface}/{row.outcome}"
+            observed = Observed(model, (), at_ms, row.predicted, float(row.happened), row.features)
+            self._found += self._monitor.observe(observed)
+        self._watched = self._watched or bool(rows)
 
     def _fact(self, fact: Fact) -> None:
         event, meta, subject = fact.payload.event, fact.payload.meta, fact.record.subject
@@ -180,13 +215,16 @@ class LearnerProjection:
         initial = self._teaching.initial(model) if model else None
         if initial is not None or not model:
             self.blends.restart(initial)
+            for surface, outcome in list(self.blends.progress):
+                self._monitor.rebase(f"{surface}/{outcome}")
+            self._watched = True
         self._counts["promotions" if initial is not None or not model else "promotions_without_weights"] += 1
         self._model, self._dirty = model, True
         self._meta = msgspec.structs.replace(self._meta, published=0)
 
     def _changes(self, clock: int) -> list[Change]:
         self._counts.update(self._board.counts)
-        changes = self._board.changes() + self.blends.changes()
+        changes = self._board.changes() + self.blends.changes() + self._drifted()
         published = self._meta.published
         if self._dirty and clock >= published + self._teaching.settings.publish_us:
             changes.append((TABLE, KEY, pack(self.blends.learned(self._model))))
@@ -194,6 +232,20 @@ class LearnerProjection:
             self._counts["publications"] += 1
         self._meta = _Meta(self._board.count, published, self._dirty, self._model, dict(sorted(self._counts.items())))
         return [*changes, (META, META_KEY, msgspec.msgpack.encode(self._meta))]
+
+    def _drifted(self) -> list[Change]:
+        """The monitor's rows, and what it found."""
+        if not self._watched:
+            return []
+        changes: list[Change] = [(DRIFT, name.encode(), part) for name, part in self._monitor.changed().items()]
+        for detection in self._found:
+            number = self._counts["drift_detections"]
+            self._counts["drift_detections"] += 1
+            changes.append((DETECTED, _NUMBER.pack(number), payload.encode(Meta(), _event(detection))))
+            if number >= DETECTED_KEPT:
+                changes.append((DETECTED, _NUMBER.pack(number - DETECTED_KEPT), None))
+        self._watched, self._found = False, []
+        return changes
 
     def _publish_at(self) -> int | None:
         return self._meta.published + self._teaching.settings.publish_us if self._dirty else None
@@ -216,3 +268,20 @@ def _order(fact: Fact) -> tuple[int, int, int]:
     """By when it was appended, impressions a little earlier: see `training.attribution.in_order`."""
     early = EARLY_US if isinstance(fact.payload.event, Impression) else 0
     return fact.record.appended - early, fact.partition, fact.record.lsn
+
+
+def _event(detection: Detection) -> DriftDetected:
+    evidence: dict[str, Json] = {
+        "at_ms": detection.at_ms,
+        "signals": [msgspec.to_builtins(signal) for signal in detection.signals],
+    }
+    return DriftDetected(detection.model, tuple(detection.detectors), detection.segment, evidence)
+
+
+def _draft(detection: Detection) -> Draft:
+    """The fact for the log. Its id follows from what was found, so that it is the same however often it is made."""
+    event = _event(detection)
+    name, version = payload.type_of(event)
+    text = f"{detection.model}\x00{detection.segment}\x00{detection.at_ms}".encode()
+    identity = blake2b(text, digest_size=16, person=b"everfold-drift").digest()
+    return Draft(DRIFT_KEY, identity, detection.at_ms, name, version, payload.encode(Meta(), event))

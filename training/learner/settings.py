@@ -14,10 +14,10 @@ the intercept alone."""
 
 @dataclass(frozen=True, slots=True)
 class LearnerSettings:
-    """Defaults as measured in docs/evaluation.md, section "The learner's options"."""
+    """Why the defaults are what they are, with what was measured: docs/learning.md."""
 
     windows: Windows = field(default_factory=Windows)
-    loss: Loss = "pointwise"
+    loss: Loss = "listwise"
     clip: float = 0.0
     """Rows weigh min(1 / propensity, clip), scaled so that a list still weighs 1. 0: the propensity does not count,
     position is a feature instead."""

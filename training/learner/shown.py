@@ -67,6 +67,12 @@ class Columns:
         rows[:, self.bias] = 1.0
         return rows
 
+    def spoke(self, rows: Matrix) -> Matrix:
+        """How many recommenders scored the item, of each of ``rows`` as `of` makes them."""
+        ranks = rows[:, FEATURES.index("reciprocal_rank") : len(self.names) * WIDTH : WIDTH]
+        spoke: Matrix = (ranks > 0).sum(axis=1, dtype=np.float64)
+        return spoke
+
     def places(self, names: tuple[str, ...]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Columns of ours, and where they stand among those of ``names``."""
         known = self._places.get(names)

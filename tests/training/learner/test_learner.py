@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,13 @@ import pytest
 from learner_lists import DAY, FIXED, HOUR, MINUTE, NAMES, SECOND, START, Shop, counts, did, everything, seen, settle
 
 from actors.lmdb_state import LmdbReader, LmdbState
+from actors.partition import Outcome
 from actors.recorded import plans
 from actors.state import MemoryState
-from events.types import Consented, Meta, ModelPromoted, Signal, SubjectErased
+from events.payload import decode
+from events.record import Draft
+from events.types import Consented, DriftDetected, Meta, ModelPromoted, Signal, SubjectErased
+from training.attribution import Windows
 from training.learned import KEY, TABLE, Learned, SurfaceWeights, unpack
 from training.learner.blends import Blends
 from training.learner.board import KIND_FORGET
@@ -432,3 +436,35 @@ def test_a_learner_killed_by_the_kernel_goes_on_as_if_it_had_not_been(tmp_path: 
     follow(tmp_path / "killed", -1)
     whole, killed = LmdbReader(tmp_path / "whole"), LmdbReader(tmp_path / "killed")
     assert everything(killed) == everything(whole)
+
+
+def test_a_changed_world_is_found_and_becomes_one_fact() -> None:
+    shop, store, random = Shop(), MemoryState(), np.random.default_rng(11)
+    learner = shop.learner(store, LearnerSettings(windows=Windows(click=SECOND, cart=SECOND, purchase=SECOND)))
+    items = [f"i{number}" for number in range(6)]
+    lists = 1_200
+    for number in range(lists):
+        shop.now += 20 * MINUTE
+        who = f"p{number % 200}"
+        shop.answer(f"r{number}", *items, seed=3)
+        shop.add(0, who, seen(f"r{number}", *items))
+        for item in items:
+            if random.random() < (0.05 if number < lists // 2 else 0.6):
+                shop.add(0, who, did("click", item, list_id=f"r{number}"))
+        if number % 20 == 0:
+            settle(learner, shop.now)
+    settle(learner, shop.now + HOUR)
+    assert counts(learner)["drift_detections"] >= 1
+    sent: list[Draft] = []
+
+    def append(target: int, drafts: Sequence[Draft]) -> list[Outcome]:
+        sent.extend(drafts)
+        return [Outcome("ok", 0) for _ in drafts]
+
+    assert learner.send(append) == counts(learner)["drift_detections"]
+    assert learner.send(append) == 0
+    found = decode(sent[0].type, sent[0].version, sent[0].payload).event
+    assert isinstance(found, DriftDetected)
+    assert found.model == "home/click"
+    assert [draft.seq for draft in sent] == list(range(1, len(sent) + 1))
+    assert len(list(store.scan("detected"))) == len(sent)
