@@ -46,6 +46,8 @@ WEIGHTS: Final = (
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
+SPLIT: Final = "prequential"
+
 CHOSEN_ON: Final = 0.2
 """Share of the rows, from the first, on which hyper-parameters were chosen."""
 
@@ -178,8 +180,8 @@ def errors(said: Values, ratings: Stream, seed: int) -> dict[str, Interval]:
     }
 
 
-def evaluate(table: HistoryTable, seed: int) -> Report:
-    """Every learner over all of ``table``. Raises as `stream`."""
+def evaluate(table: HistoryTable, seed: int, say: Callable[[str], None] = lambda step: None) -> Report:
+    """Every learner over all of ``table``; ``say`` hears of progress. Raises as `stream`."""
     started = time.monotonic()
     ratings = stream(table)
     chosen_on = max(1, int(len(ratings) * CHOSEN_ON))
@@ -187,6 +189,7 @@ def evaluate(table: HistoryTable, seed: int) -> Report:
     models, curves, seconds, said = {}, {}, {}, {}
     everyone = learners(seed)
     for name, learner in everyone.items():
+        say(f"predicting and learning: {name}")
         begun = time.process_time()
         said[name] = predictions(learner, ratings)
         seconds[name] = {"CPU µs per rating": (time.process_time() - begun) / len(ratings) * 1e6}

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from events.errors import BadRequest
 from events.row_reader import ENCODING
-from training.evaluation import event_files, movielens, next_item, s3rec
+from training.evaluation import event_files, movielens, next_item, prequential_ratings, s3rec
 from training.evaluation.history_table import HistoryTable
 from training.evaluation.next_item import Protocol
 from training.evaluation.next_item_recipes import few_but_long, many_but_short
@@ -69,6 +69,15 @@ def s3rec_folder(what: Evaluation) -> Report:
     return _next_item(s3rec.load(what.data), what, protocol, LEAVE_LAST_OUT)
 
 
+def ml_100k(what: Evaluation) -> Report:
+    """Ratings of a MovieLens folder in the order of time, each predicted before it is learned."""
+    if what.split not in ("", prequential_ratings.SPLIT):
+        raise BadRequest(f"--split {what.split} is not for ratings: leave it out, or say {prequential_ratings.SPLIT}")
+    table = movielens.load(what.data)
+    what.say(f"read {len(table):,} ratings of {table.users:,} users and {table.items:,} items")
+    return prequential_ratings.evaluate(table, what.seed, what.say)
+
+
 def event_file(what: Evaluation) -> Report:
     """Next item of a file of events, repeats allowed."""
     table = event_files.load(what.data, what.encoding)
@@ -85,6 +94,7 @@ MANY_ITEMS: Final = 5_000
 
 PROTOCOLS: Final[Mapping[str, Evaluate]] = {
     "ml-1m": ml_1m,
+    "ml-100k": ml_100k,
     "s3rec": s3rec_folder,
     "csv": event_file,
 }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rated import ratings
 
-from events.errors import BadRequest
+from events.errors import BadRequest, EverfoldError
 from training.evaluation.history_table import HistoryTable, table
 from training.evaluation.prequential_ratings import Means, errors, evaluate, predictions, stream
+from training.evaluation.protocols import Evaluation
+from training.evaluation.protocols import evaluate as by_format
 from training.evaluation.report import ENSEMBLE, as_json
 from training.rating import Rating
 
@@ -119,3 +122,30 @@ def test_people_in_groups_are_told_apart() -> None:
 def test_data_it_cannot_use_is_named(rows: HistoryTable, says: str) -> None:
     with pytest.raises(BadRequest, match=says):
         stream(rows)
+
+
+def folder_of(tmp_path: Path, lines: str) -> Path:
+    (tmp_path / "u.data").write_text(lines)
+    return tmp_path
+
+
+def test_a_movielens_folder_is_evaluated_by_its_format(tmp_path: Path) -> None:
+    rows = [f"{row.user}\t{row.item}\t{row.rating:g}\t{second}" for second, row in enumerate(ratings(60, seed=1))]
+    report = by_format("ml-100k", Evaluation(folder_of(tmp_path, "\n".join(reversed(rows)) + "\n"), seed=1))
+    assert report.split["test"] == 60
+    assert report.protocol.startswith("Prequential")
+
+
+@pytest.mark.parametrize(
+    ("lines", "split", "says"),
+    [
+        ("a\tx\t3\t1\n", "timeline", "--split timeline"),
+        ("a\tx\t3\n", "", "u.data line 1"),
+        ("a\tx\tthree\t1\n", "", "u.data line 1.*rating"),
+        ("a\tx\t6\t1\n", "", "user a, item x: rating 6"),
+        ("", "", "u.data"),
+    ],
+)
+def test_a_folder_it_cannot_use_is_named(tmp_path: Path, lines: str, split: str, says: str) -> None:
+    with pytest.raises(EverfoldError, match=says):
+        by_format("ml-100k", Evaluation(folder_of(tmp_path, lines), split))
