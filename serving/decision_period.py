@@ -113,6 +113,10 @@ class DecisionPeriod:
             else:
                 self.unwilling += 1
 
+    def count(self, period: Period) -> int:
+        """Decisions of the period, readable or not."""
+        return len(self._found(period))
+
     def facts(self, since: int, until: int, types: frozenset[str]) -> Iterator[Fact]:
         """The facts of these types, of all partitions, appended in [since, until) us, in the order they were appended,
         ties by partition. Records of other types are not opened."""

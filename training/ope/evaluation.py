@@ -15,7 +15,7 @@ from training.evaluation.intervals import Interval
 from training.ope.estimators import ESTIMATORS, MODEL_FREE, Case, Sums, logged_value
 from training.ope.resampling import RESAMPLES, Lift, lifts
 from training.ope.reward_model import Predicted, immediate, to_come
-from training.ope.slates import Bools, Floats, LoggedSlates, TargetSlates, rewards
+from training.ope.slates import NO_ITEM, Bools, Floats, LoggedSlates, TargetSlates, rewards
 from training.ope.weights import STRUCTURES, MeanWeight, Structure, effective_size, mean_weight, ratios, weigh
 
 EFFECTIVE_MIN: Final = 200.0
@@ -39,6 +39,7 @@ Reason: TypeAlias = Literal[
     "no support",
     "effective sample size",
     "mean weight",
+    "nothing seen",
 ]
 
 
@@ -103,6 +104,11 @@ class Evaluation:
     refusals: tuple[Refusal, ...]
 
     @property
+    def effective(self) -> float:
+        """The smallest effective sample size that `headline` stands on."""
+        return min(self.support["cascade"].effective[: max(self.depth, 1)], default=0.0) if self.support else 0.0
+
+    @property
     def headline(self) -> Lift | None:
         """Self-normalised doubly robust under cascade weights; None where the log cannot answer."""
         return None if self.refusals else self.estimates[HEADLINE]
@@ -118,20 +124,30 @@ def evaluate(slates: LoggedSlates, target: TargetSlates, options: Options = DEFA
     refused later on (``support`` says why); `Evaluation.headline` is not. Raises `BadRequest` for propensities that are
     none.
     """
-    kept = ~slates.test & slates.logged
-    free = slates.rows(kept)
-    left = Left(int(slates.test.sum()), int((~slates.logged).sum()), int(free.forced.sum()))
-    free.check()
-    empty = Evaluation(len(free), len(np.unique(free.subject)), left, slates.slots, 0, 0.0, {}, None, {}, ())
-    hopeless = _hopeless(slates, free, target.rows(kept))
+    slates.rows(slates.logged).check()
+    hopeless = unanswerable(slates)
     if hopeless is not None:
-        return replace(empty, refusals=(hopeless,))
-    return _judged(free, target.rows(kept), options, empty)
+        return refused(slates, hopeless)
+    kept = ~slates.test & slates.logged
+    return _judged(slates.rows(kept), target.rows(kept), options, _counted(slates))
 
 
-def _hopeless(slates: LoggedSlates, free: LoggedSlates, target: TargetSlates) -> Refusal | None:
-    """What can be said without a weight."""
-    if not len(slates) or not (slates.item >= 0).any():
+def refused(slates: LoggedSlates, why: Refusal) -> Evaluation:
+    """No estimate at all."""
+    return replace(_counted(slates), refusals=(why,))
+
+
+def _counted(slates: LoggedSlates) -> Evaluation:
+    """How much there is, before anything is estimated."""
+    free = slates.rows(~slates.test & slates.logged)
+    left = Left(int(slates.test.sum()), int((~slates.logged).sum()), int(free.forced.sum()))
+    return Evaluation(len(free), len(np.unique(free.subject)), left, slates.slots, 0, 0.0, {}, None, {}, ())
+
+
+def unanswerable(slates: LoggedSlates) -> Refusal | None:
+    """What can be said without knowing the policy to be judged. None: go on."""
+    free = slates.rows(~slates.test & slates.logged)
+    if not len(slates) or not (slates.item != NO_ITEM).any():
         return Refusal("nothing logged", "there is no decision in this period: choose a longer one")
     if not len(free):
         if slates.logged.any():
@@ -139,9 +155,7 @@ def _hopeless(slates: LoggedSlates, free: LoggedSlates, target: TargetSlates) ->
         return Refusal("unlogged", "no decision of this period was logged: there are no propensities to go by")
     if not free.free.any():
         return Refusal("forced slots", "every slot of this period was forced: nothing was left to chance")
-    certain = free.propensity[free.free] >= CERTAIN
-    alike = target.propensity[free.free] >= CERTAIN
-    if certain.all() and not alike.all():
+    if (free.propensity[free.free] >= CERTAIN).all():
         return Refusal(
             "deterministic logging",
             "every item was shown with propensity 1: a log that never tried anything else cannot say what something "
