@@ -20,8 +20,9 @@ from serving.moments import moment_text
 from serving.ranking import Ranking
 from serving.reasons import reason
 from serving.slate import Sampling, Slate
-from training.blend import position_feature
+from training.blend import features, position_feature
 from training.learned import CONTEXT
+from training.recommender import Scores
 from training.surface import Surface
 
 POLICY: Final = "slate-2"
@@ -41,6 +42,8 @@ class Made:
     forced: Mapping[int, int]
     """Slot → shortlist column put there by the caller."""
     slate: Slate
+    seen: Scores
+    """`shown_features` of the slate."""
     shown: tuple[Shown, ...]
     weighed: Weighed
 
@@ -73,7 +76,12 @@ def rules_version(surfaces: Mapping[str, Surface], names: Iterable[str]) -> str:
     return "fixed-" + blake2b("\n".join(text).encode(), digest_size=4).hexdigest()
 
 
-def shown_items(ranking: Ranking, slate: Slate) -> tuple[Shown, ...]:
+def shown_features(ranking: Ranking, slate: Slate) -> Scores:
+    """What the blend saw of the slate's items: shape (recommenders · 4, slots)."""
+    return features(ranking.blended, ranking.columns[list(slate.columns)])
+
+
+def shown_items(ranking: Ranking, slate: Slate, seen: Scores) -> tuple[Shown, ...]:
     """The slate's items with sources and reason. The sources are the recommenders that speak for an item, the one that
     contributed most first, ties in the order of ``names``; the first gives the reason."""
     query, names, candidates = ranking.query, ranking.scoring.names, ranking.blended.candidates
@@ -83,7 +91,7 @@ def shown_items(ranking: Ranking, slate: Slate) -> tuple[Shown, ...]:
         ranking.odds[columns].tolist(),
         slate.propensities,
         candidates.raw[:, columns].T.tolist(),
-        ranking.shares(columns),
+        ranking.shares(seen),
         candidates.because[:, columns].T.tolist(),
         strict=True,
     )
@@ -138,7 +146,7 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
         weights=ranking.applied,
         candidates=_packed(ranking) if whole else (),
         scores=ranking.shortlist.gains.tobytes() if whole else b"",
-        features=ranking.features[:, columns].T.tobytes(),
+        features=made.seen.T.tobytes(),
         gains=np.array(slate.gains, "<f4").tobytes(),
         seed=made.seed,
         slate=made.shown,

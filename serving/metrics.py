@@ -82,6 +82,8 @@ METRICS: Mapping[str, Metric] = {
     "everfold_learner_auc": Metric("gauge", "Progressive AUC, by surface and outcome", "max"),
     "everfold_learner_calibration": Metric("gauge", "Predicted over happened, by surface and outcome", "max"),
     "everfold_learner_calibration_error": Metric("gauge", "Mean distance of predicted from happened, in bins", "max"),
+    "everfold_drift_detections_total": Metric("counter", "Times the world was found to have changed"),
+    "everfold_alerts_total": Metric("counter", "Alerts by what became of them: sent, failed, dropped"),
     "everfold_outbox_backlog": Metric("gauge", "Facts a follower has not got into the log yet"),
     "everfold_spool_backlog_bytes": Metric("gauge", "Decision records not yet shipped"),
     "everfold_lmdb_oldest_reader_commits": Metric("gauge", "Commits since the oldest LMDB read began", "max"),

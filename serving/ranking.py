@@ -23,7 +23,7 @@ from training.blend import (
     context_features,
     features,
     log_odds,
-    logits,
+    logits_of,
 )
 from training.learned import Matrix, SurfaceWeights
 from training.recommender import Query, Scores
@@ -62,8 +62,6 @@ class Ranking:
     query: Query
     scoring: Scoring
     blended: Blended
-    features: Scores
-    """Shape (recommenders · 4, candidates)."""
     context: Scores
     """Shape (3, candidates)."""
     odds: Matrix
@@ -77,6 +75,11 @@ class Ranking:
     """When it was made."""
 
     @property
+    def features(self) -> Scores:
+        """`training.blend.features` of every candidate, laid out when asked for."""
+        return features(self.blended)
+
+    @property
     def applied(self) -> tuple[float, ...]:
         """A weight per recommender for people to read: the fixed one as applied, or the learned one of ``log_z``,
         averaged over outcomes by their value; 0 where it abstained."""
@@ -86,15 +89,19 @@ class Ranking:
         table = _by_value(learned, self.scoring.surface)
         return tuple((table[:, FEATURES.index("log_z")] * self.blended.speaks).tolist())
 
-    def shares(self, columns: Sequence[int]) -> list[list[float]]:
-        """Of candidates, what each recommender added: shape (columns, recommenders)."""
+    def shares(self, seen: Scores) -> list[list[float]]:
+        """Of shown items, what each recommender added to its score: shape (items, recommenders).
+
+        Args:
+            seen: their features, shape (recommenders · 4, items).
+        """
         learned = self.scoring.learned
+        table = seen.reshape(len(self.scoring.names), len(FEATURES), -1)
         if learned is None:
-            fixed: list[list[float]] = (self.blended.log_z[:, columns].T * self.blended.weights).tolist()
+            fixed: list[list[float]] = (table[:, FEATURES.index("log_z")].T * self.blended.weights).tolist()
             return fixed
-        table = _by_value(learned, self.scoring.surface)
-        seen = self.features[:, columns].reshape(*table.shape, len(columns))
-        shares: list[list[float]] = np.einsum("rf,rfc->cr", table, seen).tolist()
+        weights = _by_value(learned, self.scoring.surface)
+        shares: list[list[float]] = np.einsum("rf,rfc->cr", weights, table).tolist()
         return shares
 
 
@@ -109,13 +116,11 @@ def ranking_of(
     """
     surface, learned = scoring.surface, scoring.learned
     blended = blend(candidates, scoring.fixed)
-    table = features(blended)
     exposures = query.history.seen.exposures(candidates.idx, query.now)
-    log_z = table[FEATURES.index("log_z") :: len(FEATURES)]
-    context = context_features(log_z, learned.hedge if learned is not None else None, exposures)
+    context = context_features(blended, learned.hedge if learned is not None else None, exposures)
     odds = blended.score.astype(np.float64)
     if learned is not None:
-        odds = log_odds(logits(table, context, learned), surface.values)
+        odds = log_odds(logits_of(blended, context, learned), surface.values)
     level = odds + math.log(surface.fatigue) * exposures if surface.fatigue < 1 else odds
     columns = _shortlisted(candidates, level, scoring.names, max(SHORTLIST, SHORTLIST_PER_SLOT * asked.request.n))
     gains, standard = _standardised(level[columns])
@@ -124,7 +129,7 @@ def ranking_of(
     if isinstance(asked.request, RankRequest):
         kinds[0] = -1  # the caller's candidates, and the caller's rule about labels
     shortlist = Shortlist(gains, kinds, query.items.hashes(idx))
-    return Ranking(query, scoring, blended, table, context, odds, columns, shortlist, standard, failed, asked.at)
+    return Ranking(query, scoring, blended, context, odds, columns, shortlist, standard, failed, asked.at)
 
 
 def _shortlisted(candidates: Candidates, level: Matrix, names: Sequence[str], most: int) -> npt.NDArray[np.intp]:

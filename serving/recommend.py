@@ -25,17 +25,17 @@ from events.errors import BadSettings
 from events.ids import Key
 from serving.answer import Answer, RankRequest, RecommendRequest
 from serving.asked import Asked, ask, denied_by_request
-from serving.asking import Panel
-from serving.explain import Made, Weighed, again, answer_of, decision_of, rules_version, shown_items
+from serving.explain import Made, Weighed, again, answer_of, decision_of, rules_version, shown_features, shown_items
 from serving.filters import among, eligible, may_stand, with_items
 from serving.journal import Journal
-from serving.metrics import Numbers
+from serving.metrics import Counter, Numbers
 from serving.prediction_cache import PredictionCache, Question
 from serving.ranking import Ranking, Scoring, ranking_of
 from serving.slate import STILL, Sampling, fill, sampling_of
 from serving.weights import FixedWeights, Pair, PairSource
 from training.anchors import choose_anchors
 from training.blend import merge, pool, restricted
+from training.guard import Failed, Guard
 from training.history import NO_HISTORY, HistoryCache
 from training.inventory import INVENTORY
 from training.learned import Learned
@@ -68,13 +68,14 @@ class Answerer:
     def __init__(
         self,
         items: ItemSource,
-        journal: Journal,
+        journal: Journal | None,
         clock: Clock,
         rules: AnswerRules,
         weights: PairSource | None = None,
         numbers: Numbers | None = None,
     ) -> None:
-        """Raises `BadSettings` for a surface that weighs a recommender nobody has."""
+        """``journal`` of None keeps nothing: then only `ranked` and questions with ``as_of`` are answered. Raises
+        `BadSettings` for a surface that weighs a recommender nobody has."""
         for surface in rules.surfaces.values():
             unknown = sorted(set(surface.weights) - set(rules.recommenders))
             if unknown:
@@ -86,10 +87,11 @@ class Answerer:
         self._rules = rules
         self._weights = weights or FixedWeights()
         self._numbers = numbers
-        self._panel = Panel(rules.recommenders, clock, numbers)
+        self._guard = Guard(lambda: clock.now() / 1e6)
         self._histories = HistoryCache()
         self._cache = PredictionCache()
         self._scorings: dict[tuple[str, str], Scoring] = {}
+        self._cached = {name: _counter(numbers, outcome=name) for name in ("hit", "miss")}
         self._version = rules_version(rules.surfaces, rules.recommenders)
 
     def reads(self, request: RecommendRequest) -> Key | None:
@@ -113,6 +115,7 @@ class Answerer:
         pair = self._weights.snapshot(items, asked.now)
         if request.as_of is not None:
             return answer_of(self._make(asked, items, pair, fresh=True), None)
+        assert self._journal is not None, "an answer that is to be logged needs a journal"
         with self._journal.claim(asked.stored_for, request.request_id) as (request_hash, stored):
             if stored is not None:
                 return again(stored, request, items)
@@ -120,6 +123,12 @@ class Answerer:
             decision = decision_of(made, rules.candidates_logged)
             place = self._journal.keep(decision, asked, request_hash)
             return answer_of(made if place is not None else _still(made), place)
+
+    def ranked(self, asked: Asked, items: ItemView) -> Ranking:
+        """The scored candidates of a question over any item table, never from the cache: what these rules would draw
+        from (`serving.what_if`)."""
+        pair = self._weights.snapshot(items, asked.now)
+        return self._ranked(asked, self._query(asked, items, pair), self._scoring(asked.surface, pair.learned))
 
     def _make(self, asked: Asked, items: ItemView, pair: Pair, *, fresh: bool) -> Made:
         """Ranking, slate, reasons."""
@@ -142,9 +151,9 @@ class Answerer:
         if question is None or asked.request.as_of is not None:
             return self._ranked(asked, query, scoring)
         known = self._cache.find(question, pair, items, asked.now, fresh=fresh)
-        if self._numbers is not None:
-            outcome = "hit" if known is not None else "miss"
-            self._numbers.counter("everfold_prediction_cache_total", outcome=outcome).add()
+        counter = self._cached["hit" if known is not None else "miss"]
+        if counter is not None:
+            counter.add()
         if known is None:
             known = self._ranked(asked, query, scoring)
             if not known.failed:
@@ -154,14 +163,22 @@ class Answerer:
     def _ranked(self, asked: Asked, query: Query, scoring: Scoring) -> Ranking:
         """Candidates from every recommender, filters, blend, shortlist."""
         request, items = asked.request, query.items
-        said, failed = self._panel.ask(scoring.names, query)
+        said, failed = self._guard.ask([self._rules.recommenders[name] for name in scoring.names], query)
+        for fault in failed:
+            self._count(fault)
         evidence = pool(said)
         if isinstance(request, RankRequest):
             candidates = among(merge(evidence, items.size), request, items)
         else:
             candidates = merge(evidence.keep(eligible(evidence.idx, query, request)), items.size)
             candidates = with_items(candidates, may_stand(request.pinned, query, request))
-        return ranking_of(candidates, query, scoring, asked, failed)
+        dropped = tuple([fault.name for fault in failed if fault.reason != "slow"])
+        return ranking_of(candidates, query, scoring, asked, dropped)
+
+    def _count(self, fault: Failed) -> None:
+        if self._numbers is not None:
+            name = "everfold_recommender_failures_total"
+            self._numbers.counter(name, recommender=fault.name, reason=fault.reason).add()
 
     def _scoring(self, surface: Surface, learned: Learned | None) -> Scoring:
         """How a surface is scored: made once per version of the weights."""
@@ -195,6 +212,10 @@ class Answerer:
         )
 
 
+def _counter(numbers: Numbers | None, outcome: str) -> Counter | None:
+    return numbers.counter("everfold_prediction_cache_total", outcome=outcome) if numbers is not None else None
+
+
 def seed_of(asked: Asked, secret: bytes) -> int:
     """64 bits for the noise of an answer: a keyed hash of who asks, on which surface, in which rotation epoch. For
     nobody, and without consent, of the moment instead of a name: such a seed leads to nobody and returns never."""
@@ -208,7 +229,8 @@ def _drawn(
     asked: Asked, ranking: Ranking, sampling: Sampling, seed: int, forced: Mapping[int, int], weighed: Weighed
 ) -> Made:
     slate = fill(ranking.shortlist, sampling, seed, asked.request.n, forced)
-    return Made(asked, ranking, sampling, seed, forced, slate, shown_items(ranking, slate), weighed)
+    seen = shown_features(ranking, slate)
+    return Made(asked, ranking, sampling, seed, forced, slate, seen, shown_items(ranking, slate, seen), weighed)
 
 
 def _still(made: Made) -> Made:
@@ -240,4 +262,12 @@ def _question(request: RecommendRequest, query: Query) -> Question | None:
     not in it: no recommender looks at it, and its consent was honoured before."""
     if query.history is not NO_HISTORY or isinstance(request, RankRequest):
         return None
-    return (query.surface.name, query.depth, request.items, request.exclude, request.pinned, request.category)
+    return (
+        query.surface.name,
+        query.depth,
+        request.items,
+        request.exclude,
+        request.pinned,
+        request.category,
+        query.segments,
+    )

@@ -37,7 +37,7 @@ BODY_BYTES_MAX: Final = 256 << 10
 """A question is small: 200 anchors, 200 exclusions, 500 candidates and 8 kB of context fit in."""
 NEIGHBOURS_MAX: Final = 64
 _LOOK_AGAIN_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-LISTS: Final = ("items", "exclude", "candidates")
+LISTS: Final = ("items", "exclude", "pinned", "candidates")
 NOBODY: Final = Seen(None)
 
 
@@ -115,19 +115,19 @@ class Recommendations:
             await self._waiting.until(after)
         key = self._answerer.reads(asked)
         seen = await self._reader.profile(key, asked.as_of) if key is not None else NOBODY
-        answer = await self._made(asked, seen)
+        answer = await self._made(asked, seen, fresh=bool(after))
         self._count(answer, asked, seen)
         return Reply(answer.json() if not seen.age_ms else _with_age(answer.json(), seen.age_ms))
 
-    async def _made(self, asked: RecommendRequest, seen: Seen) -> Answer:
+    async def _made(self, asked: RecommendRequest, seen: Seen, *, fresh: bool) -> Answer:
         """The answer. Where another replica is answering the same request id, which takes it a millisecond, this one
         looks again instead of sending the client away. Raises `BeingAnswered` when that goes on."""
         for pause_s in _LOOK_AGAIN_S:
             try:
-                return self._answerer.recommend(asked, seen.profile)
+                return self._answerer.recommend(asked, seen.profile, fresh=fresh)
             except BeingAnswered:
                 await asyncio.sleep(pause_s)
-        return self._answerer.recommend(asked, seen.profile)
+        return self._answerer.recommend(asked, seen.profile, fresh=fresh)
 
     def _count(self, answer: Answer, asked: RecommendRequest, seen: Seen) -> None:
         answered = self._answered.get(answer.surface)
@@ -210,6 +210,7 @@ _FIELDS = (
         "items", "Anchors: the product looked at, what lies in the cart (in a query separated by commas)", ["1029743"]
     ),
     Field("exclude", "Items not to show", ["1029744"]),
+    Field("pinned", "Items that take the first slots, where they may be shown: forced, never estimated with", []),
     Field("category", "Only items of this category or below it", "GROCERY"),
     Field("context", "Logged with the decision; its consent is honoured for this answer", {"page": "home"}),
     Field("request_id", "The same id for the same person gets the same stored answer", "req-1"),

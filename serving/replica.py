@@ -24,6 +24,7 @@ from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
 from serving.settings import Settings
 from serving.spool import Spool
+from serving.weights import Weights, open_weights
 from training.registry import Registry
 
 NUMBERS = Path("run") / "metrics"
@@ -41,6 +42,7 @@ class Replica:
     items: LocalItems
     journal: Journal
     decisions: Decisions
+    weights: Weights
     numbers: Numbers
     vaults: Vaults
 
@@ -51,6 +53,7 @@ class Replica:
         vaults = Vaults(lambda number: _vault(store, PartitionId(number)))
         sealer = Sealer(store.secrets.decisions, vaults)
         decisions = open_decisions(store.path, sealer)
+        numbers = Numbers(file_of(store.path / NUMBERS, os.getpid()))
         journal = Journal(
             Spool(spools),
             sealer,
@@ -67,7 +70,8 @@ class Replica:
             items=LocalItems(store.path),
             journal=journal,
             decisions=decisions,
-            numbers=Numbers(file_of(store.path / NUMBERS, os.getpid())),
+            weights=open_weights(store.path, numbers),
+            numbers=numbers,
             vaults=vaults,
         )
 
@@ -83,6 +87,7 @@ class Replica:
             surfaces=self.settings.all_surfaces(),
             n_max=self.settings.recommend.n_max,
             candidates_logged=self.settings.recommend.candidates_logged,
+            noise_secret=self.store.secrets.decisions,
         )
         return Deps(
             settings=self.settings,
@@ -91,7 +96,7 @@ class Replica:
             models=Registry(self.store.path),
             backend=backend,
             items=self.items,
-            answerer=Answerer(self.items, self.journal, self.clock, rules),
+            answerer=Answerer(self.items, self.journal, self.clock, rules, self.weights, self.numbers),
             decisions=self.decisions,
             clock=self.clock,
             log=log,
@@ -103,6 +108,7 @@ class Replica:
     def close(self) -> None:
         self.journal.close()
         self.items.close()
+        self.weights.close()
         self.vaults.close()
 
 

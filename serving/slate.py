@@ -10,8 +10,8 @@ visible label (`item_group`) already stands in the list, are not. For slot s and
 `Slate.propensities` are these p, each given the slots above it; their product is the probability of the whole slate
 (Plackett-Luce with gains that change on the way). Nothing may reorder the list afterwards: that would make them lies.
 
-The draw is a race: with E ~ Exp(1) from 64 hashed bits of (seed, slot, item), the greatest soft/E wins, which is the
-Gumbel-max trick without two of its three logarithms (Yellott 1977). The noise belongs to the item's *id*: another
+The draw is the Gumbel-max trick (Yellott 1977): the greatest gain/τ + G wins, G = -log(-log U) with U from 64 hashed
+bits of (seed, slot, item). The noise belongs to the item's *id*: another
 candidate coming or going, or a rebuilt numbering, moves nobody else's. Maximal marginal relevance (Carbonell,
 Goldstein, SIGIR 1998) is part of the gain and not a pass after it, so its effect is in the propensities.
 """
@@ -111,8 +111,8 @@ _TAKEN: Final = -1e9
 _LEAST: Final = -600.0
 """Logits are cut here below the best one, so that no weight of what is left is 0: e^-650 is still a number."""
 
-_Chooser: TypeAlias = "Callable[[int, Floats, Floats], int]"
-"""(slot, soft weights, 1 where left else 0) → column, -1 to stop. What is left is only told on exploration slots."""
+_Pick: TypeAlias = "Callable[[int, Floats], int]"
+"""(slot, logits as they stand) → column, -1 to stop."""
 
 
 def fill(
@@ -129,19 +129,24 @@ def fill(
     if not sampling.draws:
         if not sampling.diversity and not forced:
             return _still(shortlist, slots)
-        return _walk(shortlist, sampling, slots, forced, _best)
-    keys = _slot_keys(seed, min(slots, DRAWN_MAX))
-    speed = _speeds(keys, shortlist.hashes)
-    explored = _coins(keys, sampling)
+        return _slate(_walk(shortlist, sampling, slots, forced, _best), shortlist, sampling, forced)
+    drawn = min(slots, DRAWN_MAX)
+    noise = _gumbel(_slot_keys(seed, drawn), shortlist.hashes)
+    floors = sampling.exploration_slots if sampling.floor else ()
+    explored = [slot - 1 for slot in floors if slot <= drawn and _coin(seed, slot - 1) < sampling.floor]
+    tau = sampling.tau
 
-    def choose(slot: int, soft: Floats, left: Floats) -> int:
-        if slot >= len(explored):
-            return _best(slot, soft, left)
-        race = (left if explored[slot] else soft) * speed[slot]
+    def pick(slot: int, logits: Floats) -> int:
+        if slot in explored:
+            race = np.where(logits > 0.5 * _TAKEN, noise[slot], _TAKEN)
+        elif tau > 0 and slot < drawn:
+            race = logits + noise[slot]
+        else:
+            return _best(slot, logits)
         winner = int(race.argmax())
-        return winner if race[winner] > 0 else -1
+        return winner if race[winner] > 0.5 * _TAKEN else -1
 
-    return _walk(shortlist, sampling, slots, forced, choose, explored)
+    return _slate(_walk(shortlist, sampling, slots, forced, pick), shortlist, sampling, forced, explored)
 
 
 def propensities(
@@ -155,7 +160,37 @@ def propensities(
     >>> propensities(one, Sampling(tau=1.0), (1, 0))
     (0.5, 1.0)
     """
-    return _walk(shortlist, sampling, len(columns), forced, lambda slot, soft, left: columns[slot]).propensities
+    walked = _walk(shortlist, sampling, len(columns), forced, lambda slot, logits: columns[slot])
+    return _slate(walked, shortlist, sampling, forced).propensities
+
+
+def chances(
+    shortlist: Shortlist,
+    sampling: Sampling,
+    columns: Sequence[int],
+    forced: Mapping[int, int] = NO_FORCED,
+    guests: int = 0,
+) -> Floats:
+    """Of every candidate in each slot of *any* slate, its probability given the slots above it: shape (slots,
+    candidates). `propensities` are those of the slate's own items.
+
+    Args:
+        guests: how many of the last columns are no candidates: they may stand in the slate, shown by somebody else,
+            and keep others of their label away, but have no chance themselves.
+    """
+    walked = _walk(shortlist, sampling, len(columns), forced, lambda slot, logits: columns[slot])
+    own = slice(0, len(shortlist) - guests)
+    soft = _soft(walked.logits, sampling, own)
+    rows = np.zeros((len(columns), len(shortlist)))
+    rows[:, own] = soft / np.maximum(soft.sum(axis=1, keepdims=True), _TINY)
+    for slot in range(len(columns)):
+        floor = sampling.floor_at(slot)
+        if floor:
+            left = walked.logits[slot, own] > 0.5 * _TAKEN
+            rows[slot, own] = (1.0 - floor) * rows[slot, own] + floor * left / max(int(left.sum()), 1)
+    for slot, column in forced.items():
+        rows[slot, column] = 1.0
+    return rows
 
 
 def _still(shortlist: Shortlist, slots: int) -> Slate:
@@ -174,83 +209,107 @@ def _still(shortlist: Shortlist, slots: int) -> Slate:
     return Slate(tuple(columns), (1.0,) * len(columns), tuple(gains[columns].tolist()))
 
 
-def _best(slot: int, soft: Floats, left: Floats) -> int:
-    best = int(soft.argmax())
-    return best if soft[best] > 0 else -1
+def _best(slot: int, logits: Floats) -> int:
+    best = int(logits.argmax())
+    return best if logits[best] > 0.5 * _TAKEN else -1
 
 
-def _walk(
-    shortlist: Shortlist,
-    sampling: Sampling,
-    slots: int,
-    forced: Mapping[int, int],
-    choose: _Chooser,
-    explored: Sequence[bool] = (),
-) -> Slate:
-    """Fill slot by slot with what ``choose`` names, and say how probable that was."""
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """A slate and what it was filled from."""
+
+    columns: list[int]
+    logits: Floats
+    """Shape (slots, candidates): as they stood when each slot was filled, redundancy and what was taken off."""
+    start: Floats
+    """Before the first slot."""
+
+
+def _walk(shortlist: Shortlist, sampling: Sampling, slots: int, forced: Mapping[int, int], pick: _Pick) -> _Walked:
+    """Fill slot by slot with whatever ``pick`` names."""
     size, tau = len(shortlist), sampling.tau
     unit = tau if tau > 0 else 1.0
-    gains = shortlist.gains.astype(np.float64)
-    logits = np.maximum((gains - gains.max(initial=-1e9)) / unit, _LEAST) if tau > 0 else gains
+    logits = shortlist.gains.astype(np.float64)
+    if tau > 0:
+        logits -= logits.max(initial=_TAKEN)
+        logits /= tau
+        np.maximum(logits, _LEAST, out=logits)
     compared = shortlist.kinds if sampling.diversity else shortlist.kinds[:1]
     kinds = np.where(compared < 0, -1 - np.arange(size, dtype=np.int32), compared)
     price = [_TAKEN, *(-sampling.diversity * points / unit for points in POINTS)][: len(kinds)]
-    paid: list[set[int]] = [set() for _ in price]
-    penalty = np.zeros(size)
+    paid: set[tuple[int, int]] = set()
+    start = logits.copy()
     for column in forced.values():
-        penalty[kinds[0] == kinds[0, column]] = _TAKEN
-    weights, same = np.empty((slots, size)), np.empty(kinds.shape)
+        logits[kinds[0] == kinds[0, column]] += _TAKEN
+    rows, same = np.empty((slots, size)), np.empty(kinds.shape)
     columns: list[int] = []
-    lost: list[float] = []
-    uniform: list[float] = []
     for slot in range(slots):
-        soft = np.add(logits, penalty, weights[slot])
-        if tau > 0 and slot < DRAWN_MAX:
-            np.exp(soft, soft)
-        else:
-            _one_hot(soft)
-        left = (penalty > 0.5 * _TAKEN) / 1.0 if sampling.floor_at(slot) else soft
-        column = forced[slot] if slot in forced else choose(slot, soft, left)
+        rows[slot] = logits
+        column = forced[slot] if slot in forced else pick(slot, logits)
         if column < 0:
             break
         columns.append(column)
-        lost.append(0.0 if slot in forced else float(penalty[column]) * unit)
-        uniform.append(float(left[column]) / (float(left.sum()) or 1.0) if sampling.floor_at(slot) else 0.0)
-        mine = kinds[:, column].tolist()
-        due = [0.0 if value in seen else cost for value, seen, cost in zip(mine, paid, price, strict=True)]
-        for value, seen in zip(mine, paid, strict=True):
-            seen.add(value)
+        due = list(price)
+        for shared in enumerate(kinds[:, column].tolist()):
+            if shared in paid:
+                due[shared[0]] = 0.0
+            else:
+                paid.add(shared)
         np.equal(kinds, kinds[:, column : column + 1], same)
-        penalty += np.dot(due, same)
-    count = len(columns)
-    total = weights[:count].sum(axis=1)
-    soft_share = (weights[np.arange(count), columns] / np.where(total > 0, total, 1.0)).tolist()
-    shares = zip(soft_share, uniform, strict=True)
+        logits += np.dot(due, same)
+    return _Walked(columns, rows[: len(columns)], start)
+
+
+def _soft(logits: Floats, sampling: Sampling, own: slice = slice(None)) -> Floats:
+    """Weights of the softmax, slot by slot; 1 for the best and 0 for the others where nothing is drawn."""
+    drawn = min(len(logits), DRAWN_MAX) if sampling.tau > 0 else 0
+    weights = logits[:, own].copy()
+    np.exp(weights[:drawn], weights[:drawn])
+    for row in weights[drawn:]:
+        if len(row):
+            best = int(row.argmax())
+            some = bool(row[best] > 0.5 * _TAKEN)
+            row.fill(0.0)
+            row[best] = some
+    return weights
+
+
+_TINY: Final = 1e-300
+
+
+def _slate(
+    walked: _Walked,
+    shortlist: Shortlist,
+    sampling: Sampling,
+    forced: Mapping[int, int],
+    explored: Sequence[int] = (),
+) -> Slate:
+    """The slate with its propensities."""
+    columns, count = walked.columns, len(walked.columns)
+    soft = _soft(walked.logits, sampling)
+    slots = np.arange(count)
+    shares = (soft[slots, columns] / np.maximum(soft.sum(axis=1), _TINY)).tolist() if count else []
+    for slot in range(count):
+        floor = sampling.floor_at(slot)
+        if slot in forced:
+            shares[slot] = 1.0
+        elif floor:
+            left = walked.logits[slot] > 0.5 * _TAKEN
+            uniform = float(left[columns[slot]]) / max(int(left.sum()), 1)
+            shares[slot] = (1.0 - floor) * shares[slot] + floor * uniform
+    lost = walked.logits[slots, columns] - walked.start[columns] if count else np.empty(0)
+    lost *= sampling.tau if sampling.tau > 0 else 1.0
+    lost[[slot for slot in forced if slot < count]] = 0.0
     return Slate(
         tuple(columns),
-        tuple([_mixture(sampling, slot, s, u, forced) for slot, (s, u) in enumerate(shares)]),
-        tuple((gains[columns] + lost).astype(np.float32).tolist()),
-        tuple([slot for slot, explores in enumerate(explored[:count]) if explores and slot not in forced]),
+        tuple(shares),
+        tuple((shortlist.gains[columns] + lost).astype(np.float32).tolist()) if count else (),
+        tuple([slot for slot in explored if slot < count and slot not in forced]),
         tuple([slot for slot in forced if slot < count]),
     )
 
 
-def _mixture(sampling: Sampling, slot: int, soft: float, uniform: float, forced: Mapping[int, int]) -> float:
-    if slot in forced:
-        return 1.0
-    floor = sampling.floor_at(slot)
-    return soft if not floor else (1.0 - floor) * soft + floor * uniform
-
-
-def _one_hot(scores: Floats) -> None:
-    """1 for the best, ties to the lower column; all 0 where nothing is left."""
-    if len(scores):
-        best = int(scores.argmax())
-        some = bool(scores[best] > 0.5 * _TAKEN)
-        scores.fill(0.0)
-        scores[best] = some
-
-
+_ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _COIN: Final = np.uint64(0xD1B54A32D192ED03)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -270,25 +329,29 @@ def _mixed(bits: Hashes) -> Hashes:
 
 def _slot_keys(seed: int, slots: int) -> Hashes:
     """One well-mixed number per slot."""
-    return _mixed(np.uint64(seed & 0xFFFF_FFFF_FFFF_FFFF) + np.arange(1, slots + 1, dtype=np.uint64) * _GOLDEN)
+    return _mixed(np.array([seed & _ALL], np.uint64) + np.arange(1, slots + 1, dtype=np.uint64) * _GOLDEN)
 
 
 def _uniform(bits: Hashes) -> Floats:
     """In (0, 1), 53 bits."""
-    uniform: Floats = (bits >> np.uint64(11)) * 2.0**-53 + _HALF_ULP
+    uniform = (bits >> np.uint64(11)).astype(np.float64)
+    uniform *= 2.0**-53
+    uniform += _HALF_ULP
     return uniform
 
 
-def _coins(keys: Hashes, sampling: Sampling) -> tuple[bool, ...]:
-    """Per slot, whether the floor decides it."""
-    if not sampling.floor:
-        return (False,) * len(keys)
-    coins = _uniform(_mixed(keys ^ _COIN)).tolist()
-    return tuple([coin < sampling.floor_at(slot) for slot, coin in enumerate(coins)])
+def _coin(seed: int, slot: int) -> float:
+    """One uniform number per slot, for whether the floor decides it."""
+    bits = ((seed + (slot + 1) * int(_GOLDEN)) ^ int(_COIN)) & _ALL
+    bits = ((bits ^ bits >> 30) * int(_FIRST)) & _ALL
+    bits = ((bits ^ bits >> 27) * int(_SECOND)) & _ALL
+    return ((bits ^ bits >> 31) >> 11) * 2.0**-53
 
 
-def _speeds(keys: Hashes, hashes: Hashes) -> Floats:
-    """1 / E with E ~ Exp(1), shape (slots, candidates)."""
-    uniform = _uniform(_mixed(hashes[None, :] ^ keys[:, None]))
-    np.log(uniform, uniform)
-    return np.divide(-1.0, uniform, out=uniform)
+def _gumbel(keys: Hashes, hashes: Hashes) -> Floats:
+    """Standard Gumbel noise, shape (slots, candidates)."""
+    noise = _uniform(_mixed(hashes[None, :] ^ keys[:, None]))
+    np.log(noise, noise)
+    np.negative(noise, noise)
+    np.log(noise, noise)
+    return np.negative(noise, noise)

@@ -97,6 +97,12 @@ class Weights:
         self._model: Model | None = None
         self._loading: _Loading | None = None
         self._refused: tuple[str, Millis] | None = None
+        for name in (
+            "everfold_models_refused_total",
+            "everfold_model_swaps_total",
+            "everfold_learned_unreadable_total",
+        ):
+            _count(numbers, name, 0)
 
     def snapshot(self, items: ItemView, now: Millis) -> Pair:
         """The newest pair that is whole. The first model of a replica is waited for; later ones are loaded aside."""
@@ -158,9 +164,9 @@ class _Loading:
             self.model = None
 
 
-def _count(numbers: Numbers | None, name: str) -> None:
+def _count(numbers: Numbers | None, name: str, by: int = 1) -> None:
     if numbers is not None:
-        numbers.counter(name).add()
+        numbers.counter(name).add(by)
 
 
 def open_weights(data: Path, numbers: Numbers) -> Weights:

@@ -93,29 +93,52 @@ SURFACES: Final[Mapping[str, Surface]] = {
                 "content": 0.05,
                 "newest": 0.02,
             },
+            tau=0.15,
+            floor=0.2,
+            exploration_slots=(4,),
+            diversity=0.1,
+            fatigue=0.9,
         ),
         Surface(name="buy_again", weights={"repeat_purchase": 1.0}),
         Surface(
             name="discover",
+            tau=0.15,
+            floor=0.2,
+            exploration_slots=(4,),
+            diversity=0.1,
+            fatigue=0.9,
             repeats="hide",
             weights={"covisitation": 0.5, "item_knn": 0.1, "popularity": 0.25, "content": 0.15, "newest": 0.02},
         ),
         Surface(
             name="product",
             history_share=0.25,
+            tau=0.1,
+            floor=0.2,
+            exploration_slots=(4,),
+            diversity=0.1,
+            fatigue=0.95,
             weights={"covisitation": 0.7, "item_knn": 0.05, "content": 0.15, "popularity": 0.1, "newest": 0.02},
         ),
         Surface(
             name="cart",
             repeats="cooldown",
             history_share=0.1,
+            tau=0.1,
+            diversity=0.1,
+            fatigue=0.95,
             weights={"covisitation": 0.75, "item_knn": 0.05, "repeat_purchase": 0.1, "popularity": 0.1, "newest": 0.02},
         ),
     )
 }
 """The surfaces every service has. `home` leans on repeat purchase because a 90-day decayed personal count is the best
 single model on grocery baskets; `discover` hides what was bought; `product` and `cart` follow the items they are
-given."""
+given.
+
+All but `buy_again` draw: without chance in the log nobody can estimate what another policy would have done. The
+temperatures let near ties change places and leave clear winners alone; `product` and `cart`, where somebody is about to
+decide, are colder, and nothing is tried out on `cart`. Lists shorter than four have no exploration slot. A tenth of a
+deviation of diversity breaks near ties in favour of another shelf."""
 
 
 def surface_named(surfaces: Mapping[str, Surface], name: str) -> Surface:

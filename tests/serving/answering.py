@@ -28,6 +28,16 @@ from training.surface import SURFACES, Surface
 SECRET = bytes(range(32))
 
 
+def still(surface: Surface) -> Surface:
+    """The surface without chance, so that a test can say what comes first."""
+    return surface.model_copy(
+        update={"tau": 0.0, "floor": 0.0, "exploration_slots": (), "diversity": 0.0, "fatigue": 1.0}
+    )
+
+
+STILL: Mapping[str, Surface] = {name: still(surface) for name, surface in SURFACES.items()}
+
+
 class Desk:
     """One store with one replica at first; `replica` adds another. ``profiles`` is what a reader would find, and
     ``read`` counts who was asked for."""
@@ -35,7 +45,7 @@ class Desk:
     def __init__(self, folder: Path, items: MemoryItems | None = None, rules: AnswerRules | None = None) -> None:
         self.folder = folder
         self.items = items or small_shop()
-        self.rules = rules or AnswerRules()
+        self.rules = rules or AnswerRules(surfaces=STILL)
         self.clock = ManualClock(Micros(NOW * 1000))
         self.vault = Vault(MemoryDisk().open("slots"), SECRET)
         self.log, self.index = MemoryLog(), MemoryState()
@@ -85,4 +95,4 @@ def shown(answer: Answer) -> list[str]:
 
 
 def surfaces(*own: Surface) -> Mapping[str, Surface]:
-    return {**SURFACES, **{surface.name: surface for surface in own}}
+    return {**STILL, **{surface.name: surface for surface in own}}

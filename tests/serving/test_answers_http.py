@@ -53,7 +53,7 @@ def test_an_answer_has_its_promised_shape(shop: Service) -> None:
     assert len(answer["items"]) == 4
     for item in answer["items"]:
         assert set(item) == {"item_id", "score", "sources", "reason", "propensity"}
-        assert item["propensity"] == 1.0
+        assert 0 < item["propensity"] <= 1
 
 
 def test_get_and_post_ask_the_same(shop: Service) -> None:
@@ -207,13 +207,18 @@ def test_nobody_in_particular_gets_an_answer(shop: Service) -> None:
     assert len(answer["items"]) == 3
 
 
+def gains(shop: Service, answer: dict[str, Any]) -> object:
+    """What the slots were drawn by: the same for everybody an answer knows nothing of, whatever chance made of it."""
+    return shop.get(f"/v1/recommendations/{answer['recommendation_id']}").json["candidates"]
+
+
 def test_without_consent_the_answer_is_not_personal(shop: Service) -> None:
     consent = {"consent": {"categoryPreferences": {"personalization": False}}}
     token = shop.send({**viewed("no", "chips-1"), "context": consent}, viewed("no", "chips-2"))
     shop.settle()
     answer = ask(shop, user_id="no", after=token)
     assert answer["profile_version"] is None
-    assert items(answer) == items(ask(shop))
+    assert gains(shop, answer) == gains(shop, ask(shop))
 
 
 @pytest.mark.parametrize(

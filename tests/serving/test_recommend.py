@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from answering import Desk, shown, surfaces
+from answering import STILL, Desk, shown, surfaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_shop import DAY, NOW, Facts, buyer, described, did, profile_of, small_shop
@@ -25,7 +25,7 @@ from serving.why import slate_again
 from training.blend import FEATURES
 from training.surface import SURFACES, Surface
 
-UNDECIDED_IS_NO = AnswerRules(default_consent=False)
+UNDECIDED_IS_NO = AnswerRules(default_consent=False, surfaces=STILL)
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_other_weights_are_another_model(tmp_path: Path, desk: Desk) -> None:
 
 
 def test_without_a_share_only_shown_items_are_logged(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, rules=AnswerRules(candidates_logged=0.0))
+    desk = Desk(tmp_path, rules=AnswerRules(candidates_logged=0.0, surfaces=STILL))
     decision = desk.decision(desk.home(n=3))
     assert (decision.candidates, decision.scores, len(decision.slate)) == ((), b"", 3)
     desk.close()

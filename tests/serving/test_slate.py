@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from actors.item_reader import id_hashes
-from serving.slate import DRAWN_MAX, POINTS, Sampling, Shortlist, Slate, fill, propensities
+from serving.slate import DRAWN_MAX, POINTS, Sampling, Shortlist, Slate, chances, fill, propensities
 
 NOBODY = -1
 STILL = Sampling()
@@ -246,3 +246,28 @@ def test_the_floor_decides_its_share_of_the_exploration_slot(drawn: Counter[Slat
     explored = sum(times for slate, times in drawn.items() if slate.explored)
     assert {slot for slate in drawn for slot in slate.explored} == {1}
     assert abs(explored - 0.3 * DRAWS) < 4 * math.sqrt(DRAWS * 0.3 * 0.7)
+
+
+# ---- every candidate's chance ------------------------------------------------------------------------------------
+
+
+@given(CANDIDATES, SAMPLINGS, st.integers(1, 6))
+def test_chances_hold_the_propensities_and_each_slot_s_add_up_to_one(
+    candidates: list[tuple[float, int, int, int, int]], sampling: Sampling, slots: int
+) -> None:
+    short = shortlist(*candidates)
+    slate = fill(short, sampling, seed=7, slots=slots)
+    rows = chances(short, sampling, slate.columns)
+    assert rows.shape == (len(slate.columns), len(short))
+    assert rows.sum(axis=1) == pytest.approx(np.ones(len(slate.columns)))
+    own = [row[column] for row, column in zip(rows, slate.columns, strict=True)]
+    assert own == pytest.approx(list(slate.propensities))
+
+
+def test_a_guest_has_no_chance_but_keeps_its_label_away() -> None:
+    """The last candidate was shown by somebody else; it shares a label with the first."""
+    short = shortlist((1.0, 5, -1, -1, -1), (0.0, -1, -1, -1, -1), (0.0, -1, -1, -1, -1), (-1e6, 5, -1, -1, -1))
+    rows = chances(short, Sampling(tau=1.0, floor=0.5, exploration_slots=(2,)), (3, 1), guests=1)
+    assert rows[0, 3] == 0.0
+    assert rows[0].sum() == pytest.approx(1.0)
+    assert rows[1].tolist() == pytest.approx([0.0, 0.5, 0.5, 0.0])
