@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME: Final = "ease"
 ROW_MAX: Final = 32
 """Neighbours taken per item of the taste, of the `ROWS` kept."""
-NAMED_MAX: Final = 96
+NAMED_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Factors = npt.NDArray[np.float32]
 
 NAME: Final = "ials"
-NAMED_MAX: Final = 96
+NAMED_MAX: Final = 64
 LEVEL: Final = np.log(1.02)
 """Logarithm of the step between two λ that are told apart."""
 TOKENS_MAX: Final = 2_000

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 NAME: Final = "ridge_next_item"
-ROW_MAX: Final = 32
-NAMED_MAX: Final = 96
+ROW_MAX: Final = 24
+NAMED_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,11 @@ NAME: Final = "user_knn"
 TASTE_MAX: Final = 24
 """Items of the taste that neighbours are looked for with."""
 NEAREST: Final = 32
-"""Neighbours that speak. On The Complete Journey 64 do no better (Recall@10 .206 against .207)."""
+"""Neighbours that speak. On The Complete Journey 64 do no better (Recall@10 .206 against .207); half the taste loses much
+(.162)."""
 TOLD: Final = 24
 """Items each of them names."""
-NAMED_MAX: Final = 96
+NAMED_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Settings:
     """Most active users kept; each costs `liked` · 8 bytes."""
     liked: int = 48
     """Strongest items kept of each."""
-    known_by: int = 48
+    known_by: int = 32
     """People kept per item, those to whom it means most."""
 
 
