@@ -11,7 +11,7 @@ and alert, and starts retraining.
 Nothing here reads a clock; time is that of the rows. The state is plain bytes, part by part (`Monitor.changed`), so
 that a monitor that was killed goes on as the one that was not.
 
-Measured on generated traffic (`tests/training/drifting.py`): see ``docs/evaluation.md``.
+Delay and false alarms, measured on generated traffic by ``benchmarks/drift.py``, stand in ``docs/evaluation.md``.
 """
 
 from __future__ import annotations

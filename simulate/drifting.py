@@ -1,4 +1,5 @@
-"""Generated traffic with a known moment of change: lists of ten at a click rate of 5 %, by hour and day."""
+"""Generated traffic with a known moment of change: lists of ten at a click rate of 5 %, by hour and day. What drift
+monitors are tested and measured on."""
 
 from __future__ import annotations
 
