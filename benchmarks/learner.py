@@ -79,6 +79,13 @@ class Folder:
         assert place is not None
         return place.text, items
 
+    def draft(self, key: Key, message: str, at: int, event: Event) -> Draft:
+        """A fact about the profile of ``key``, as the collector makes it."""
+        name, version = payload.type_of(event)
+        meta = Meta(message_id=message, user_id=key[2:])
+        identity = event_id(self.store.secrets.event_id, "bench", message)
+        return Draft(key, identity, at // 1000, name, version, payload.encode(meta, event))
+
     def _decision(self, at: int, items: tuple[str, ...]) -> Decision:
         names, random = tuple(INVENTORY), self.random
         cube = np.zeros((SLOTS, len(names), 4), np.float32)
@@ -117,10 +124,10 @@ def facts(folder: Folder, number: int, at: int) -> list[Draft]:
     """An impression of a fresh list, and for one in three a click."""
     list_id, items = folder.answer(at)
     key = user_key(f"person-{number % PEOPLE}")
-    drafts = [_draft(folder, key, f"seen-{number}", at, Impression(items, list_id))]
+    drafts = [folder.draft(key, f"seen-{number}", at, Impression(items, list_id))]
     if number % 3 == 0:
         item = items[int(folder.random.integers(SLOTS))]
-        drafts.append(_draft(folder, key, f"click-{number}", at, Interaction("click", (Line(item),), list_id=list_id)))
+        drafts.append(folder.draft(key, f"click-{number}", at, Interaction("click", (Line(item),), list_id=list_id)))
     return drafts
 
 
@@ -235,13 +242,6 @@ def run(scale: float = 1.0) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="everfold-learner-") as folder:
         figures = cost(Path(folder) / "cost", max(100, int(LISTS * scale) // 10 * 10))
         return figures | freshness(Path(folder) / "fresh", max(40, int(FRESH_LISTS * scale)))
-
-
-def _draft(folder: Folder, key: Key, message: str, at: int, event: Event) -> Draft:
-    name, version = payload.type_of(event)
-    meta = Meta(message_id=message, user_id=key[2:])
-    identity = event_id(folder.store.secrets.event_id, "bench", message)
-    return Draft(key, identity, at // 1000, name, version, payload.encode(meta, event))
 
 
 def _no_vault(number: int) -> object:

@@ -27,10 +27,13 @@ from actors.wire import Placed, pack_drafts, unpack_placed
 from events.clock import Clock, SystemClock
 from events.errors import EverfoldError, Held, Unavailable
 from events.record import Draft
+from serving.logs import JsonLog
+from serving.metrics import series
 from serving.settings import Settings
 
 if TYPE_CHECKING:
     from actors.item_follower import ItemFollower
+    from serving.alerts import Alerts
     from serving.decisions import Shipper
     from serving.learning import Learner
 
@@ -45,6 +48,8 @@ LEARN_S: Final = 0.1
 """Between two rounds of the learner while it keeps up: ten plans a second at most."""
 APPEND_S: Final = 10.0
 """How long a follower waits for the facts it writes back; longer than a host's own deadline."""
+ALERTS_S: Final = 0.5
+"""What alerts get to be sent when the process ends."""
 AGAIN_S: Final = (0.1, 5.0)
 """After a first failure (the host has not made its files yet), and at most after further ones, each waiting twice as
 long: a disk that was full for a moment."""
@@ -151,13 +156,15 @@ class Shipping:
 
 class Learning:
     """The learner as a task. Unlike the others it is not woken by every write: what it learns may be a tenth of a
-    second old, and rounds of some size cost less. It gives log time its ticks, and sends what it writes back."""
+    second old, and rounds of some size cost less. It gives log time its ticks, sends what it writes back, and raises
+    an alert for drift (one that dies with the process is not sent; the fact in the log is there all the same)."""
 
-    def __init__(self, learner: Learner, clock: Clock, append: Append | None) -> None:
+    def __init__(self, learner: Learner, clock: Clock, append: Append | None, alerts: Alerts | None = None) -> None:
         self.name = learner.name
         self._learner = learner
         self._clock = clock
         self._append = append
+        self._alerts = alerts
         self._stopping = threading.Event()
 
     def step(self) -> bool:
@@ -165,6 +172,12 @@ class Learning:
         if self._append is not None:
             with suppress(EverfoldError, TimeoutError):  # the host is away: what waits is sent another time
                 self._learner.send(self._append)
+        detections = self._learner.detections()
+        if detections and self._alerts is not None:
+            from serving.alerts import drift_alert
+
+            for detection in detections:
+                self._alerts.raise_(drift_alert(detection))
         return more
 
     def wait(self) -> None:
@@ -174,9 +187,14 @@ class Learning:
     def wake(self) -> None:
         self._stopping.set()
 
+    def _alerted(self) -> dict[str, float]:
+        alerts = self._alerts
+        told = {"sent": alerts.sent, "failed": alerts.failed, "dropped": alerts.dropped} if alerts is not None else {}
+        return {series("everfold_alerts_total", outcome=outcome): count for outcome, count in told.items()}
+
     def status(self) -> FollowerStatus:
         lag, age_us = self._learner.lag(), self._learner.age_us(self._clock.now())
-        return FollowerStatus(self.name, lag, age_us, numbers=self._learner.numbers())
+        return FollowerStatus(self.name, lag, age_us, numbers={**self._learner.numbers(), **self._alerted()})
 
     def close(self) -> None:
         self._learner.close()
@@ -203,12 +221,13 @@ class FollowerHost:
         self._lock = FolderLock(folder)
         self._heartbeat = Heartbeat(folder)
         self._stopping = threading.Event()
+        self._alerts = _alerts(settings, clock) if settings.alerts.webhook else None
         self._seats = [
             _Seat("items", lambda: _items(store, clock)),
             _Seat("decisions", lambda: _decisions(data, clock, floor_bytes)),
         ]
         if settings.learning.enabled:
-            self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append)))
+            self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
         ]
@@ -232,6 +251,8 @@ class FollowerHost:
         await self.wake()
         for thread in self._threads:
             thread.join(timeout=2.0)
+        if self._alerts is not None:
+            self._alerts.close(ALERTS_S)
         self._lock.release()
 
     def _run(self, seat: _Seat) -> None:
@@ -302,10 +323,16 @@ def _decisions(data: Path, clock: Clock, floor_bytes: int) -> Task:
     return Shipping(open_shipper(data, floor_bytes), clock)
 
 
-def _learner(store: Store, clock: Clock, settings: Settings, append: Append | None) -> Task:
+def _alerts(settings: Settings, clock: Clock) -> Alerts:
+    from serving.alerts import Alerts
+
+    return Alerts(settings.alerts, clock, JsonLog(clock))
+
+
+def _learner(store: Store, clock: Clock, settings: Settings, append: Append | None, alerts: Alerts | None) -> Task:
     from serving.learning import Learner
 
-    return Learning(Learner(store, settings), clock, append)
+    return Learning(Learner(store, settings), clock, append, alerts)
 
 
 def appending(host: Appendable, loop: asyncio.AbstractEventLoop) -> Append:

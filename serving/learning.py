@@ -31,6 +31,7 @@ from serving.metrics import series
 from serving.sealing import Sealer, Vaults
 from serving.settings import Settings
 from serving.weights import FOLDER
+from training.drift import Detection
 from training.inventory import INVENTORY
 from training.learned import CONTEXT, OUTCOMES, Learned
 from training.learner.projection import LearnerProjection, Teaching
@@ -135,6 +136,11 @@ class Learner(RecordedFollower):
         self._outbox_rows = Outbox(NAME, self._state, store.manifest.partitions)
         super().__init__(NAME, sources, self._state, opened, self._outbox_rows)
 
+    def detections(self) -> list[Detection]:
+        """Drift found since this was last asked; the facts are on their way to the log already."""
+        projection = self.opened
+        return projection.detections() if isinstance(projection, LearnerProjection) else []
+
     def numbers(self) -> dict[str, float]:
         """What it learned and left out, and how good its predictions were, as metrics."""
         projection = self.opened
@@ -173,6 +179,7 @@ def learner_numbers(learner: LearnerProjection) -> dict[str, float]:
     found: dict[str, float] = {
         "everfold_learner_lists_pending": learner.pending,
         "everfold_learner_publications_total": counts.get("publications", 0),
+        "everfold_drift_detections_total": counts.get("drift_detections", 0),
     }
     for name, reason in LEFT_OUT.items():
         found[series("everfold_learner_left_out_total", reason=reason)] = counts.get(name, 0)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
+import random
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from service import Service, bought, until
 
+from actors.host import PartitionHost
 from actors.lmdb_state import LmdbReader
+from actors.wire import pack_drafts, unpack_history
+from benchmarks.learner import Folder
 from events.clock import ManualClock
-from events.ids import Micros
-from serving.follower_host import unpack_status
-from serving.settings import LearningSettings, Settings
+from events.ids import Micros, user_key
+from events.record import Draft
+from events.types import Impression, Interaction, Line
+from serving.alerts import Alerts
+from serving.follower_host import Learning, appending, unpack_status
+from serving.learning import Learner
+from serving.logs import JsonLog
+from serving.opening import host_settings, opening
+from serving.settings import AlertsSettings, LearningSettings, Settings
 from serving.weights import FOLDER
 from training.learned import KEY, TABLE, unpack
+from training.registry import DRIFT_KEY
 from training.surface import Surface
 
 MINUTE = 60_000_000
@@ -155,3 +172,77 @@ def test_a_restarted_service_goes_on_learning(tmp_path: Path) -> None:
         again = Shop(service, clock)
         again.pass_time(31)
         again.comes(ROWS, 6)
+
+
+class Received(BaseHTTPRequestHandler):
+    """Keeps what is POSTed."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(json.loads(body))  # type: ignore[attr-defined]
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Received)
+    server.bodies = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_drift_becomes_one_fact_in_the_log_and_one_alert(tmp_path: Path, hook: ThreadingHTTPServer) -> None:
+    """Some hundred lists of which little is clicked, then as many of which most is."""
+    settings = Settings(
+        alerts=AlertsSettings(webhook=f"http://127.0.0.1:{hook.server_port}/", secret=SecretStr("x" * 16)),
+        learning=LearningSettings(click_minutes=1, cart_hours=1 / 60, purchase_days=1 / 1440),
+    )
+    clock, chance = ManualClock(Micros(START)), random.Random(4)
+    folder = Folder.make(tmp_path, settings, clock)
+
+    async def live() -> tuple[float, int]:
+        store = folder.store
+        host = PartitionHost(store, store.numbers(), opening(store, settings, clock), host_settings(settings))
+        await host.start()
+        alerts = Alerts(settings.alerts, clock, JsonLog(clock, io.StringIO()))
+        learning = Learning(Learner(store, settings), clock, appending(host, asyncio.get_running_loop()), alerts)
+        for number in range(700):
+            clock.advance(20 * MINUTE)
+            rate = 0.03 if number < 350 else 0.6
+            await host.append(pack_drafts(list_with_clicks(folder, number, clock.now(), chance, rate)))
+            if number % 20 == 19:
+                await asyncio.to_thread(followed, learning)
+        found = learning.status().numbers["everfold_drift_detections_total"]
+        told = unpack_history(await host.history(DRIFT_KEY, 100))
+        assert learning.status().numbers["everfold_outbox_backlog"] == 0
+        learning.close()
+        alerts.close()
+        await host.close()
+        return found, len(told)
+
+    found, told = asyncio.run(live())
+    assert found >= 1
+    assert told == found
+    assert [body["event"] for body in hook.bodies] == ["drift_detected"] * told  # type: ignore[attr-defined]
+
+
+def list_with_clicks(folder: Folder, number: int, at: int, chance: random.Random, rate: float) -> list[Draft]:
+    list_id, items = folder.answer(at)
+    key, items = user_key(f"person-{number % 200}"), items[:6]
+    drafts = [folder.draft(key, f"seen-{number}", at, Impression(items, list_id))]
+    for item in items:
+        if chance.random() < rate:
+            event = Interaction("click", (Line(item),), list_id=list_id)
+            drafts.append(folder.draft(key, f"click-{number}-{item}", at, event))
+    return drafts
+
+
+def followed(learning: Learning) -> None:
+    while learning.step():
+        pass

@@ -109,10 +109,16 @@ class LearnerProjection:
         self._monitor = Monitor.restored({name.decode(): part for name, part in store.scan(DRIFT)})
         self._watched = False
         self._found: list[Detection] = []
+        self._told: list[Detection] = []
 
     @property
     def counts(self) -> Mapping[str, int]:
         return self._counts
+
+    def detections(self) -> list[Detection]:
+        """What was found and committed since this was last asked."""
+        told, self._told = self._told, []
+        return told
 
     @property
     def pending(self) -> int:
@@ -244,6 +250,7 @@ class LearnerProjection:
             changes.append((DETECTED, _NUMBER.pack(number), payload.encode(Meta(), _event(detection))))
             if number >= DETECTED_KEPT:
                 changes.append((DETECTED, _NUMBER.pack(number - DETECTED_KEPT), None))
+        self._told += self._found
         self._watched, self._found = False, []
         return changes
 
