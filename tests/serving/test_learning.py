@@ -212,9 +212,9 @@ def test_drift_becomes_one_fact_in_the_log_and_one_alert(tmp_path: Path, hook: T
         await host.start()
         alerts = Alerts(settings.alerts, clock, JsonLog(clock, io.StringIO()))
         learning = Learning(Learner(store, settings), clock, appending(host, asyncio.get_running_loop()), alerts)
-        for number in range(700):
+        for number in range(1_200):
             clock.advance(20 * MINUTE)
-            rate = 0.03 if number < 350 else 0.6
+            rate = 0.03 if number < 600 else 0.6
             await host.append(pack_drafts(list_with_clicks(folder, number, clock.now(), chance, rate)))
             if number % 20 == 19:
                 await asyncio.to_thread(followed, learning)
