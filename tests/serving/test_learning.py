@@ -212,12 +212,14 @@ def test_drift_becomes_one_fact_in_the_log_and_one_alert(tmp_path: Path, hook: T
         await host.start()
         alerts = Alerts(settings.alerts, clock, JsonLog(clock, io.StringIO()))
         learning = Learning(Learner(store, settings), clock, appending(host, asyncio.get_running_loop()), alerts)
+        drafts: list[Draft] = []
         for number in range(1_200):
             clock.advance(20 * MINUTE)
-            rate = 0.03 if number < 600 else 0.6
-            await host.append(pack_drafts(list_with_clicks(folder, number, clock.now(), chance, rate)))
+            drafts += list_with_clicks(folder, number, clock.now(), chance, 0.03 if number < 600 else 0.6)
             if number % 20 == 19:
+                await host.append(pack_drafts(drafts))
                 await asyncio.to_thread(followed, learning)
+                drafts.clear()
         found = learning.status().numbers["everfold_drift_detections_total"]
         told = unpack_history(await host.history(DRIFT_KEY, 100))
         assert learning.status().numbers["everfold_outbox_backlog"] == 0
