@@ -33,7 +33,7 @@ def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("split", ["", "leave-last-out", "per-session"])
+@pytest.mark.parametrize("split", ["", "leave-last-out", "per-session", "cross-validation"])
 def test_a_folder_of_events_gets_its_report(tmp_path: Path, split: str) -> None:
     chosen = ["--split", split] if split else []
     out = tmp_path / "out"

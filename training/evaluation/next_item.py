@@ -108,24 +108,50 @@ class Blended:
     share: Float64
 
 
-def evaluate(table: HistoryTable, split: Split, protocol: Protocol, seed: int, say: Callable[[str], None]) -> Report:
-    """Runs the protocol; ``say`` hears a line per step. Same table, split and seed: same report but for its seconds."""
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One split, answered. `evaluate` makes one per split and reports them together."""
+
+    split: Split
+    past: Past
+    weights: Weights
+    validation: Asked
+    test: Asked
+    on_validation: Scored
+    on_test: Scored
+    checked: Blended
+    answer: Blended
+    """The blend's answers to the validation and the test requests."""
+
+
+def evaluate(
+    table: HistoryTable, splits: Sequence[Split], protocol: Protocol, seed: int, say: Callable[[str], None]
+) -> Report:
+    """Runs the protocol on one split, or on the folds of a cross-validation, whose requests are pooled.
+
+    ``say`` hears a line per step. Same table, splits and seed: same report but for its seconds.
+    """
     began = time.monotonic()
-    columns = protocol.columns(Past.of(table, split.fit))
-    say(f"fitted {len(columns)} columns on {len(split.fit):,} rows")
     rng = np.random.default_rng(seed)
+    run = _Run(table, protocol, seed, [_fold(table, split, protocol, rng, say) for split in splits])
+    return _report(run, time.monotonic() - began)
+
+
+def _fold(
+    table: HistoryTable, split: Split, protocol: Protocol, rng: np.random.Generator, say: Callable[[str], None]
+) -> Fold:
+    columns = protocol.columns(Past.of(table, split.fit))
+    say(f"{split.name}: fitted {len(columns)} columns on {len(split.fit):,} rows")
     validation = asked(table, sampled(split.validation, VALIDATION_MAX, rng), split)
     test = asked(table, sampled(split.test, REQUESTS_MAX, rng), split)
     on_validation = scored(columns, validation, protocol.repeats)
     weights = learned(on_validation, validation, tuple(columns), protocol.l2)
-    say(f"learned {len(weights.names)} weights from {len(validation):,} validation requests")
+    say(f"{split.name}: learned {len(weights.names)} weights from {len(validation):,} validation requests")
     past = Past.of(table, np.union1d(split.fit, split.validation))
     on_test = scored(protocol.columns(past), test, protocol.repeats)
-    say(f"ranked {table.items:,} items for {len(test):,} test requests")
-    return _report(
-        _Run(table, split, protocol, seed, past, weights, validation, test, on_validation, on_test),
-        time.monotonic() - began,
-    )
+    say(f"{split.name}: ranked {table.items:,} items for {len(test):,} test requests")
+    checked, answer = blended(on_validation, validation, weights), blended(on_test, test, weights)
+    return Fold(split, past, weights, validation, test, on_validation, on_test, checked, answer)
 
 
 def asked(table: HistoryTable, rows: Rows, split: Split) -> Asked:
@@ -224,50 +250,80 @@ def blended(on: Scored, of: Asked, weights: Weights) -> Blended:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Everything the report is made of."""
+    """Everything the report is made of: the folds, one after the other."""
 
     table: HistoryTable
-    split: Split
     protocol: Protocol
     seed: int
-    past: Past
-    weights: Weights
-    validation: Asked
-    test: Asked
-    on_validation: Scored
-    on_test: Scored
+    folds: Sequence[Fold]
+
+    @property
+    def columns(self) -> list[str]:
+        """Baselines first."""
+        return [*BASELINES, *(name for name in self.folds[0].on_test.ranks if name not in BASELINES)]
+
+    @property
+    def users(self) -> Int32:
+        """Whose the test requests are."""
+        return np.concatenate([fold.test.user for fold in self.folds])
+
+    def tested(self) -> dict[str, dict[str, Float64]]:
+        """Model → metric → value of each test request."""
+        ranks = {name: [fold.on_test.ranks[name] for fold in self.folds] for name in self.columns}
+        ranks[ENSEMBLE] = [fold.answer.ranks for fold in self.folds]
+        return {name: accuracy_at_ranks(np.concatenate(parts), K) for name, parts in ranks.items()}
+
+    def validated(self) -> dict[str, dict[str, Float64]]:
+        """Model → metric → value of each validation request."""
+        ranks = {name: [fold.on_validation.ranks[name] for fold in self.folds] for name in self.columns}
+        ranks[ENSEMBLE] = [fold.checked.ranks for fold in self.folds]
+        return {name: accuracy_at_ranks(np.concatenate(parts), K) for name, parts in ranks.items()}
+
+    def lists(self) -> dict[str, Int32]:
+        """Baselines and the blend → first ten of each test request."""
+        found = {name: [fold.on_test.lists[name] for fold in self.folds] for name in BASELINES}
+        found[ENSEMBLE] = [fold.answer.ranked for fold in self.folds]
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _report(run: _Run, seconds: float) -> Report:
-    answer = blended(run.on_test, run.test, run.weights)
-    test = {name: accuracy_at_ranks(ranks, K) for name, ranks in run.on_test.ranks.items()}
-    test[ENSEMBLE] = accuracy_at_ranks(answer.ranks, K)
-    checked = {name: accuracy_at_ranks(ranks, K) for name, ranks in run.on_validation.ranks.items()}
-    checked[ENSEMBLE] = accuracy_at_ranks(blended(run.on_validation, run.validation, run.weights).ranks, K)
-    tested = _intervals(test, run.test, run.seed)
-    validated = _intervals(checked, run.validation, run.seed)
-    order = [*BASELINES, *(name for name in run.on_test.ranks if name not in BASELINES), ENSEMBLE]
+    test = run.tested()
+    tested = _intervals(test, run.users, run.seed)
+    validation_users = np.concatenate([fold.validation.user for fold in run.folds])
+    validated = _intervals(run.validated(), validation_users, run.seed)
     return Report(
         run.protocol.description,
         run.seed,
-        {**run.split.sizes, "users": run.table.users, "items": run.table.items, "test requests": len(run.test)},
-        {name: ModelScores(tested[name], validated[name]) for name in order},
-        run.weights.as_dict(),
+        _sizes(run),
+        {name: ModelScores(tested[name], validated[name]) for name in tested},
+        _mean_weights(run),
         seconds,
         settings={**run.protocol.settings, "l2": run.protocol.l2, "candidates": CANDIDATES},
         differences=_differences(test, run),
-        beyond=_beyond(run, {**run.on_test.lists, ENSEMBLE: answer.ranked}),
+        beyond=_beyond(run, run.lists()),
         groups=_groups(test[ENSEMBLE][f"ndcg@{K}"], run),
         curves=[_learning_curve(run)],
-        calibration={ENSEMBLE: _calibration(answer, run)},
+        calibration={ENSEMBLE: _calibration(run)},
     )
 
 
-def _intervals(values: Mapping[str, Mapping[str, Float64]], of: Asked, seed: int) -> dict[str, dict[str, Interval]]:
+def _sizes(run: _Run) -> dict[str, int]:
+    """Sizes of the split, of folds summed up, and of what is ranked."""
+    sizes = {name: sum(fold.split.sizes[name] for fold in run.folds) for name in ("train", "validation", "test")}
+    asked_for = {"validation requests": sum(len(f.validation) for f in run.folds), "test requests": len(run.users)}
+    return {**sizes, **asked_for, "users": run.table.users, "items": run.table.items, "folds": len(run.folds)}
+
+
+def _mean_weights(run: _Run) -> dict[str, float]:
+    values = np.mean([fold.weights.value for fold in run.folds], axis=0)
+    return dict(zip(run.folds[0].weights.names, values.tolist(), strict=True))
+
+
+def _intervals(values: Mapping[str, Mapping[str, Float64]], users: Int32, seed: int) -> dict[str, dict[str, Interval]]:
     """Model → metric → interval; all models share the draws."""
     pairs = [(model, metric) for model, metrics in values.items() for metric in metrics]
     flat = {f"{model} {metric}": values[model][metric] for model, metric in pairs}
-    found = bootstrap(flat, seed=seed, clusters=of.user)
+    found = bootstrap(flat, seed=seed, clusters=users)
     by_model: dict[str, dict[str, Interval]] = {model: {} for model in values}
     for model, metric in pairs:
         by_model[model][metric] = found[f"{model} {metric}"]
@@ -275,18 +331,21 @@ def _intervals(values: Mapping[str, Mapping[str, Float64]], of: Asked, seed: int
 
 
 def _differences(test: Mapping[str, Mapping[str, Float64]], run: _Run) -> dict[str, Interval]:
-    others = [*BASELINES, max(run.on_test.ranks, key=lambda name: float(test[name][f"ndcg@{K}"].mean()))]
+    """The blend against every baseline and the best column of the test."""
+    metric = f"ndcg@{K}"
+    others = [*BASELINES, max(run.columns, key=lambda name: float(test[name][metric].mean()))]
     return {
-        f"{ENSEMBLE} - {name}: ndcg@{K}": paired_difference(
-            test[ENSEMBLE][f"ndcg@{K}"], test[name][f"ndcg@{K}"], seed=run.seed, clusters=run.test.user
+        f"{ENSEMBLE} - {name}: {metric}": paired_difference(
+            test[ENSEMBLE][metric], test[name][metric], seed=run.seed, clusters=run.users
         )
         for name in dict.fromkeys(others)
     }
 
 
 def _beyond(run: _Run, lists: Mapping[str, Int32]) -> dict[str, dict[str, float]]:
-    popularity, items = run.past.popularity, run.table.items
-    relevant = Relevant.single(run.test.target)
+    """What is not accuracy, of the baselines and the blend."""
+    popularity, items = run.folds[-1].past.popularity, run.table.items
+    relevant = Relevant.single(np.concatenate([fold.test.target for fold in run.folds]))
     attributes = run.table.attributes
     found: dict[str, dict[str, float]] = {}
     for name, ranked in lists.items():
@@ -307,7 +366,8 @@ def _beyond(run: _Run, lists: Mapping[str, Int32]) -> dict[str, dict[str, float]
 def _divergence(ranked: Int32, vectors: Float32, run: _Run) -> Float64:
     """KL from the attributes of the history to those of the list, over requests that have both."""
     shares = vectors / np.maximum(vectors.sum(axis=1, keepdims=True), 1.0)
-    taste = np.asarray(run.test.histories.decayed(np.inf) @ shares, np.float64)
+    tastes = [np.asarray(fold.test.histories.decayed(np.inf) @ shares, np.float64) for fold in run.folds]
+    taste = np.concatenate(tastes)
     total = taste.sum(axis=1, keepdims=True)
     known = total[:, 0] > 0
     return category_divergence(ranked[known], shares, taste[known] / total[known])
@@ -316,29 +376,34 @@ def _divergence(ranked: Int32, vectors: Float32, run: _Run) -> Float64:
 def _groups(values: Float64, run: _Run) -> list[GroupScores]:
     found = []
     for attribute, of_user in run.table.groups.items():
-        member = np.asarray(of_user, dtype=str)[run.test.user]
+        member = np.asarray(of_user, dtype=str)[run.users]
         groups = {}
         for name in np.unique(member):
             own = member == name
-            interval = bootstrap({"": values[own]}, seed=run.seed, clusters=run.test.user[own])[""]
-            groups[str(name)] = (interval, len(np.unique(run.test.user[own])))
+            interval = bootstrap({"": values[own]}, seed=run.seed, clusters=run.users[own])[""]
+            groups[str(name)] = (interval, len(np.unique(run.users[own])))
         found.append(GroupScores(attribute, f"ndcg@{K}", groups))
     return found
 
 
 def _learning_curve(run: _Run) -> Curve:
-    """Test NDCG of weights learned from ever more validation requests."""
-    total, points = len(run.validation), []
+    """Test NDCG of weights learned from ever more validation requests, in the last fold."""
+    fold, points = run.folds[-1], []
+    total = len(fold.validation)
     for count in sorted({total, *(c for c in (32, 64, 128, 256, 512, 1024, 2048) if c < total)}):
-        weights = learned(run.on_validation, run.validation, tuple(run.on_test.ranks), run.protocol.l2, count)
-        ranks = blended(run.on_test, run.test, weights).ranks
+        weights = learned(fold.on_validation, fold.validation, tuple(fold.on_test.ranks), run.protocol.l2, count)
+        ranks = blended(fold.on_test, fold.test, weights).ranks
         points.append((float(count), float(accuracy_at_ranks(ranks, K)[f"ndcg@{K}"].mean())))
     return Curve("Learning curve of the blend", "validation requests", f"test ndcg@{K}", {ENSEMBLE: points})
 
 
-def _calibration(answer: Blended, run: _Run) -> list[CalibrationBin]:
+def _calibration(run: _Run) -> list[CalibrationBin]:
     """Predicted probability of the listed items against whether they were the next one. The softmax shares say which
     candidate it is if it is one, so they are multiplied by how often it is one, as counted on validation."""
-    inside = (run.on_validation.candidates == run.validation.target[:, None]).any(axis=1).mean()
-    listed = answer.ranked >= 0
-    return calibration_bins(inside * answer.share[listed], (answer.ranked == run.test.target[:, None])[listed])
+    predicted, came = [], []
+    for fold in run.folds:
+        inside = (fold.on_validation.candidates == fold.validation.target[:, None]).any(axis=1).mean()
+        listed = fold.answer.ranked >= 0
+        predicted.append(inside * fold.answer.share[listed])
+        came.append((fold.answer.ranked == fold.test.target[:, None])[listed])
+    return calibration_bins(np.concatenate(predicted), np.concatenate(came))

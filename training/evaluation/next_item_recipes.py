@@ -46,8 +46,8 @@ def few_but_long(past: Past) -> Mapping[str, Column]:
     popularity = past.popularity
     near = lagged_pairs(past, [0.75**lag for lag in range(12)])
     next_only = lagged_pairs(past, [1.0])
-    far = lagged_pairs(past, [0.95**lag for lag in range(40)])
     links = transitions(near, popularity, 0.3)
+    likes = ease_matrix(past, 500.0)
     ridge = ridge_matrix(past, 100.0, 20, 0.8)
     steady = discounted(ridge_matrix(past, 1000.0, 20, 0.8), popularity, 0.3)
     return {
@@ -55,9 +55,9 @@ def few_but_long(past: Past) -> Mapping[str, Column]:
         "markov": Linear(3.0, links),
         "markov_strongest": Strongest(links),
         "markov_next": Linear(1.0, transitions(next_only, popularity, 0.2)),
-        "markov_far": Linear(8.0, transitions(far, popularity, 0.4)),
         "markov_backward": Linear(3.0, transitions(near.T.tocsr(), popularity, 0.3)),
-        "ease": Linear(15.0, ease_matrix(past, 500.0)),
+        "ease": Linear(15.0, likes),
+        "ease_slow": Linear(60.0, likes),
         "ease_local": Linear(2.0, local_ease_matrix(past, 300.0, 30, 0.9)),
         "ridge_next_item": Linear(3.1, ridge),
         "ridge_next_item_steady": Linear(3.1, steady),
@@ -71,9 +71,11 @@ def many_but_short(past: Past) -> Mapping[str, Column]:
     popularity = past.popularity
     near = lagged_pairs(past, [1.0, 0.6, 0.36])
     columns: dict[str, Column] = {
-        **_baselines(past, 3.0, 5.0),
+        **_baselines(past, 3.0, 20.0),
         "markov": Linear(2.0, transitions(near, popularity, 0.3)),
+        "markov_rare": Linear(2.0, transitions(near, popularity, 0.5)),
         "markov_backward": Linear(2.0, transitions(near.T.tocsr(), popularity, 0.3)),
+        "nearest_moments": Positions.of(past),
     }
     if past.attributes is not None:
         vectors = attribute_vectors(past.attributes)

@@ -17,6 +17,7 @@ from training.evaluation.report import Report
 from training.evaluation.splits import (
     SPLITS,
     Split,
+    cross_validation,
     global_timeline,
     leave_last_out,
     per_session,
@@ -112,14 +113,16 @@ def _next_item(table: HistoryTable, what: Evaluation, protocol: Protocol, usual:
     what.say(f"read {len(table):,} rows of {table.users:,} users and {table.items:,} items")
     name = what.split or usual
     kept = without_last(table) if name == "tuning" else table
-    return next_item.evaluate(kept, _split(kept, name), protocol, what.seed, what.say)
+    return next_item.evaluate(kept, _splits(kept, name), protocol, what.seed, what.say)
 
 
-def _split(table: HistoryTable, name: str) -> Split:
+def _splits(table: HistoryTable, name: str) -> list[Split]:
     if name in (LEAVE_LAST_OUT, "tuning"):
-        return leave_last_out(table)
+        return [leave_last_out(table)]
     if name == "timeline":
-        return global_timeline(table)
+        return [global_timeline(table)]
     if name == "per-session":
-        return per_session(table)
+        return [per_session(table)]
+    if name == "cross-validation":
+        return cross_validation(table)
     raise BadRequest(f"--split {name} is not known: use one of {', '.join(SPLITS)}")

@@ -3,7 +3,7 @@
     leave_last_out     each user's last row is the test, the one before the validation; time is each user's own
     global_timeline    one moment for everybody: learned before it, tested after it
     per_session        whole sessions on either side of one moment
-    cross_validation   blocks of whole sessions in time order; each block is predicted from those that ended before it
+    cross_validation   blocks of whole sessions in time order; each is predicted from those that ended before it
     prequential        every row predicted from all that came before it
 
 A *request* is one predicted row. What a model may look at to answer it is `history` (the same user's earlier rows) and
@@ -23,7 +23,7 @@ from events.errors import BadRequest
 from training.evaluation.history_table import HistoryTable, Int64, Rows
 
 Scope: TypeAlias = Literal["user", "everyone"]
-SPLITS: Final = ("leave-last-out", "tuning", "timeline", "per-session")
+SPLITS: Final = ("leave-last-out", "tuning", "timeline", "per-session", "cross-validation")
 """What ``--split`` takes. ``tuning`` is leave-last-out of the table `without_last`: where hyper-parameters are chosen,
 as no test row is in it."""
 
@@ -102,22 +102,27 @@ def per_session(table: HistoryTable, validation_share: float = 0.1, test_share: 
 
 
 def cross_validation(table: HistoryTable, folds: int = 5) -> list[Split]:
-    """Blocks of sessions by their beginning; block k is the test of fold k, and what ended before it is learned from.
+    """Blocks of sessions by their beginning; each block but the first two is the test of one fold, the block before it
+    the validation, and what ended before that is learned from.
 
-    The first block is only learned from. No session is ever split; one that reaches into the next block's time is not
-    learned from there. Folds drawn at random would learn from sessions that came later.
+    No session is ever split; one that reaches into the next block's time is left out of that fold. Folds drawn at
+    random would learn from sessions that came later.
     """
     _needs_time(table, "cross-validation")
     first, last = _session_spans(table)
-    if len(first) <= folds:
-        raise BadRequest(f"{len(first)} sessions cannot make {folds} folds: take fewer folds")
-    bounds = np.sort(first)[[len(first) * block // (folds + 1) for block in range(1, folds + 1)]]
+    blocks = folds + 2
+    if len(first) < 2 * blocks:
+        raise BadRequest(f"{len(first)} sessions cannot make {folds} folds: use more data or --split timeline")
+    begins = [*np.sort(first)[[len(first) * block // blocks for block in range(1, blocks)]], np.iinfo(np.int64).max]
     found = []
-    for number, begin in enumerate(bounds):
-        end = bounds[number + 1] if number + 1 < folds else np.iinfo(np.int64).max
-        fit, test = (np.flatnonzero(part[table.session]) for part in (last < begin, (first >= begin) & (first < end)))
-        if len(fit) and len(test):
-            found.append(Split(f"fold {number + 1}", fit, np.empty(0, np.int64), test, "everyone"))
+    for number in range(folds):
+        checked, tested, end = begins[number : number + 3]
+        parts = (last < checked, (first >= checked) & (last < tested), (first >= tested) & (first < end))
+        fit, validation, test = (np.flatnonzero(part[table.session]) for part in parts)
+        if len(fit) and len(validation) and len(test):
+            found.append(Split(f"fold {number + 1}", fit, validation, test, "everyone"))
+    if not found:
+        raise BadRequest("no fold has sessions on all sides of its moments: use more data or --split timeline")
     return found
 
 

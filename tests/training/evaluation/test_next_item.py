@@ -45,7 +45,7 @@ def walkers(seed: int) -> HistoryTable:
 def run(of: HistoryTable, seed: int = 0, recipe: object = few_but_long) -> Report:
     assert recipe in (few_but_long, many_but_short)
     protocol = Protocol("test", few_but_long if recipe is few_but_long else many_but_short)
-    return evaluate(of, leave_last_out(of), protocol, seed, silent)
+    return evaluate(of, [leave_last_out(of)], protocol, seed, silent)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_a_column_of_nonsense_does_not_hurt_the_blend() -> None:
 
     data = walkers(5)
     split = leave_last_out(data)
-    found = evaluate(data, split, Protocol("test", with_noise), 0, silent)
+    found = evaluate(data, [split], Protocol("test", with_noise), 0, silent)
     best = max(s.test["ndcg@10"].value for name, s in found.models.items() if name != ENSEMBLE)
     assert found.models[ENSEMBLE].test["ndcg@10"].value > best - 0.1
 
