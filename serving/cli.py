@@ -123,13 +123,16 @@ def decisions(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Shown items with features, propensities, impressions and outcomes, one row each (personal data)."""
+    import os
+
     from rich.console import Console
 
     from events.clock import SystemClock
     from serving.export_command import Exporting, export_decisions, print_exported
+    from serving.settings import Settings
 
-    what = Exporting(data, since, out)
-    print_exported(what, export_decisions(what, SystemClock()), Console(highlight=False))
+    what, windows = Exporting(data, since, out), Settings.load(data, os.environ).learning.learner().windows
+    print_exported(what, export_decisions(what, SystemClock(), windows), Console(highlight=False))
 
 
 @app.command("evaluate")
@@ -151,6 +154,30 @@ def evaluate(
 
     console = Console(highlight=False)
     run(format_name, Evaluation(data, split, seed, encoding, console.print), report, console)
+
+
+@app.command("what-if")
+def what_if(
+    config: Annotated[Path, typer.Option("--config", help="An everfold.toml to be tried.")],
+    since: Annotated[str, typer.Option(help="How far back: 7d, 36h, 90m, or a moment in ISO 8601.")] = "7d",
+    profile: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A user id (a:ID for an anonymous one) whose lists are shown before and after. Repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds and intervals.")] = 0,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Judge another configuration by the log: estimated lift with its interval. Exit code 1 where it cannot say."""
+    import os
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.what_if_command import Supposing, suppose
+
+    what = Supposing(config, data, since, tuple(profile or ()), seed)
+    if not suppose(what, os.environ, SystemClock(), Console(highlight=False)):
+        raise typer.Exit(1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

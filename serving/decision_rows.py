@@ -177,10 +177,12 @@ def what_became(
     most of a record, and a list is held for as long as its windows are open."""
     until = min(period.until + LATE_US + windows.longest + EARLY_US, now)
     facts = in_moments(told(reading.facts(period.since, until, TYPES)))
-    light = (
-        replace(one, decision=with_fields(one.decision, candidates=(), scores=b"")) for one in reading.decisions(period)
-    )
+    light = (_light(one) for one in reading.decisions(period))
     yield from joined(light, facts, now, windows)
+
+
+def _light(one: Answered) -> Answered:
+    return replace(one, decision=with_fields(one.decision, candidates=(), scores=b"", kinds=b""))
 
 
 def told(facts: Iterable[Fact]) -> Iterator[Impressed | Act]:

@@ -23,7 +23,7 @@ from events.errors import BadRequest
 from serving.decision import Decision, Shown
 from serving.decision_period import Period, open_period, since_of
 from serving.decision_rows import JoinedList, what_became
-from training.attribution import Row
+from training.attribution import DEFAULT_WINDOWS, Row, Windows
 from training.blend import FEATURES
 from training.learned import OUTCOMES
 
@@ -41,6 +41,8 @@ SCHEMA: Final = pa.schema(
         pa.field("surface", pa.string()),
         pa.field("policy", pa.string()),
         pa.field("model_version", pa.string()),
+        pa.field("learned_version", pa.string()),
+        pa.field("artefact", pa.string()),
         pa.field("items_version", pa.string()),
         pa.field("profile_version", pa.int64()),
         pa.field("test", pa.bool_()),
@@ -50,6 +52,7 @@ SCHEMA: Final = pa.schema(
         pa.field("gain", pa.float32()),
         pa.field("propensity", pa.float64()),
         pa.field("forced", pa.bool_()),
+        pa.field("explored", pa.bool_()),
         pa.field("sources", pa.list_(pa.string())),
         pa.field("recommenders", pa.list_(pa.string())),
         pa.field("features", pa.list_(pa.float32())),
@@ -89,7 +92,7 @@ class Exported:
     erased: int
 
 
-def export_decisions(what: Exporting, clock: Clock) -> Exported:
+def export_decisions(what: Exporting, clock: Clock, windows: Windows = DEFAULT_WINDOWS) -> Exported:
     """Write the file, whole or not at all. Raises `BadRequest`, `NotFound` for a folder without a store."""
     now = clock.now()
     period = Period(since_of(what.since, now), now)
@@ -99,7 +102,7 @@ def export_decisions(what: Exporting, clock: Clock) -> Exported:
     fresh = what.out.with_name(f".{what.out.name}.{os.getpid()}")
     try:
         with open_period(what.data) as reading:
-            lists, rows, seen, outcomes = _write(fresh, what_became(reading, period, now))
+            lists, rows, seen, outcomes = _write(fresh, what_became(reading, period, now, windows))
         fresh.rename(what.out)
         return Exported(lists, rows, seen, outcomes, reading.unwilling, reading.erased)
     finally:
@@ -148,6 +151,8 @@ def _slots(joined: JoinedList) -> Iterator[Cells]:
         "surface": decision.rules.surface,
         "policy": decision.versions.policy,
         "model_version": decision.versions.model,
+        "learned_version": decision.versions.learned,
+        "artefact": decision.versions.artefact,
         "items_version": decision.versions.items,
         "profile_version": decision.versions.profile,
         "test": decision.test,
@@ -173,6 +178,7 @@ def _shown(shown: Shown) -> Cells:
         "score": shown.score,
         "propensity": shown.propensity,
         "forced": shown.forced,
+        "explored": shown.explored,
         "sources": shown.sources,
     }
 
