@@ -67,7 +67,8 @@ class Surface(BaseModel):
     """Factor on an item's odds for each time it was seen without an act since, impressions decayed with a half-life of
     a day. 1: nobody tires."""
     fairness: float = Field(default=0.0, ge=0, le=10)
-    """Strength of the exposure term: gain + strength * (what the item's group lacks of its share of exposure)."""
+    """Strength of the exposure term (`training.fairness`), in units of the standardised gain: a group that lacks a tenth
+    of all attention gains strength / 10. 0: no look at exposure, which costs 0.1 ms."""
     fairness_group: Literal["brand", "category"] = "brand"
     """Whose exposure is balanced."""
     rotation_minutes: int = Field(default=30, ge=1, le=7 * 24 * 60)
@@ -92,6 +93,14 @@ SURFACES: Final[Mapping[str, Surface]] = {
                 "popularity": 0.15,
                 "content": 0.05,
                 "newest": 0.02,
+                "user_knn": 0.15,
+                "ials": 0.1,
+                "ease": 0.05,
+                "ridge_next_item": 0.1,
+                "session_knn": 0.03,
+                "trending": 0.03,
+                "segment_popularity": 0.05,
+                "exploration": 0.0,
             },
             tau=0.15,
             floor=0.2,
@@ -108,7 +117,19 @@ SURFACES: Final[Mapping[str, Surface]] = {
             diversity=0.1,
             fatigue=0.9,
             repeats="hide",
-            weights={"covisitation": 0.5, "item_knn": 0.1, "popularity": 0.25, "content": 0.15, "newest": 0.02},
+            weights={
+                "covisitation": 0.5,
+                "item_knn": 0.1,
+                "popularity": 0.25,
+                "content": 0.15,
+                "newest": 0.02,
+                "user_knn": 0.1,
+                "ials": 0.15,
+                "ease": 0.15,
+                "trending": 0.05,
+                "segment_popularity": 0.05,
+                "exploration": 0.0,
+            },
         ),
         Surface(
             name="product",
@@ -118,7 +139,16 @@ SURFACES: Final[Mapping[str, Surface]] = {
             exploration_slots=(4,),
             diversity=0.1,
             fatigue=0.95,
-            weights={"covisitation": 0.7, "item_knn": 0.05, "content": 0.15, "popularity": 0.1, "newest": 0.02},
+            weights={
+                "covisitation": 0.7,
+                "item_knn": 0.05,
+                "content": 0.15,
+                "popularity": 0.1,
+                "newest": 0.02,
+                "ease": 0.1,
+                "session_knn": 0.1,
+                "exploration": 0.0,
+            },
         ),
         Surface(
             name="cart",
@@ -127,13 +157,24 @@ SURFACES: Final[Mapping[str, Surface]] = {
             tau=0.1,
             diversity=0.1,
             fatigue=0.95,
-            weights={"covisitation": 0.75, "item_knn": 0.05, "repeat_purchase": 0.1, "popularity": 0.1, "newest": 0.02},
+            weights={
+                "covisitation": 0.75,
+                "item_knn": 0.05,
+                "repeat_purchase": 0.1,
+                "popularity": 0.1,
+                "newest": 0.02,
+                "ease": 0.05,
+                "ridge_next_item": 0.05,
+                "session_knn": 0.1,
+            },
         ),
     )
 }
 """The surfaces every service has. `home` leans on repeat purchase because a 90-day decayed personal count is the best
 single model on grocery baskets; `discover` hides what was bought; `product` and `cart` follow the items they are
-given.
+given. `home` asks the full ensemble: with the weights above, what retraining fits lifts repeat purchase from Recall@10
+.206 to .220 and NDCG@10 from .222 to .230 (The Complete Journey, 1,198 baskets of weeks 45 and 46, fitted on 1 to 44).
+Exploration weighs nothing: what it names comes up on exploration slots, and by what is learned of it.
 
 All but `buy_again` draw: without chance in the log nobody can estimate what another policy would have done. The
 temperatures let near ties change places and leave clear winners alone; `product` and `cart`, where somebody is about to

@@ -31,8 +31,8 @@ NAME: Final = "user_knn"
 TASTE_MAX: Final = 24
 """Items of the taste that neighbours are looked for with."""
 NEAREST: Final = 32
-"""Neighbours that speak. On The Complete Journey 64 do no better (Recall@10 .206 against .207); half the taste loses much
-(.162)."""
+"""Neighbours that speak. On The Complete Journey 64 do no better (Recall@10 .206 against .207); looking for them with
+half the taste loses much (.162)."""
 TOLD: Final = 24
 """Items each of them names."""
 NAMED_MAX: Final = 64
