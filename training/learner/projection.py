@@ -22,6 +22,7 @@ from hashlib import blake2b
 from typing import Final, TypeAlias
 
 import msgspec
+import numpy as np
 
 from actors.follower import Fact, Folded
 from actors.profile import PERSONALIZATION
@@ -137,8 +138,8 @@ class LearnerProjection:
             self._fact(fact)
         for list_id, pending, outcome in self._board.closing(clock):
             shown = self._shown(list_id)
-            if shown is None:
-                self._counts["rows_lost"] += len(pending.seen)
+            if shown is None or not np.isfinite(shown.features).all() or not np.isfinite(shown.context).all():
+                self._counts["rows_lost"] += len(pending.seen)  # what is not a number would spoil the weights for good
             elif slots := [slot for slot in pending.seen if slot not in pending.void and slot not in shown.forced]:
                 acted = pending.acted[OUTCOMES.index(outcome)]
                 self._watch(pending.at // 1000, self.blends.learn(shown, outcome, slots, acted))

@@ -271,7 +271,7 @@ def test_a_promotion_starts_again_from_the_artefacts_weights_and_names_the_model
     assert weights.model == "m1"
     assert home.intercept.tolist() == [-0.5] * 3
     assert home.recommenders[:, 4:8].tolist() == [[0.5] * 4] * 3  # covisitation
-    assert home.recommenders[0, :4] == pytest.approx([0.075, 0.75, 0, 0])  # not in the artefact: as fixed
+    assert home.recommenders[0, :4] == pytest.approx([0.0375, 0.75, 0, -0.0525])  # not in the artefact: as fixed
     assert home.context.tolist() == [[0.25] * 3] * 3
     assert abs(home.hedge.sum() - 1) < 1e-12
 
@@ -284,7 +284,7 @@ def test_going_back_to_no_model_starts_again_from_the_fixed_weights() -> None:
     settle(learner, START)
     weights = published(store)
     assert weights.model == ""
-    expected = [0.075, 0.75, 0, 0, 0, 0, 0, 0, 0.025, 0.25, 0, 0]
+    expected = [0.0375, 0.75, 0, -0.0525, 0, 0, 0, 0, 0.0125, 0.25, 0, -0.0175]
     assert weights.surfaces["home"].recommenders[0] == pytest.approx(expected)
 
 
