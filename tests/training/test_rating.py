@@ -146,6 +146,20 @@ def test_an_item_that_gave_way_no_longer_counts_in_the_histories_of_those_who_ra
     assert len(past.item) == 2
 
 
+def test_an_item_in_the_place_of_one_that_gave_way_inherits_no_likeness() -> None:
+    model = Rating(items_max=3)
+    for person in range(60):
+        for item, rating in (("a", 1 + person % 5), ("b", 1 + person % 5)):
+            model.learn_one(f"u{person}", item, rating)
+    a, b = (model.items.get(item) for item in ("a", "b"))
+    alike = model.residuals.pairs.between(np.array([a]), np.array([b]))[0, 0]
+    assert alike > 0.1
+    for item in ("c", "b", "d"):
+        model.learn_one("somebody", item, 3.0)
+    assert model.items.get("d") == a
+    assert abs(model.residuals.pairs.between(np.array([a]), np.array([b]))[0, 0]) < 0.1 * alike
+
+
 def test_nothing_is_left_of_a_person_who_is_forgotten() -> None:
     model = learned(ratings(200, seed=10))
     slot = model.people.get("u3")
