@@ -105,6 +105,11 @@ class Exploration:
         self._born.grow(self._catalogue.size)
 
 
+def impressions_of(row: bytes | None) -> float:
+    """The stored sum of a row of `EXPOSURE`; 0 without one."""
+    return float(_ROW.unpack(row)[0]) if row else 0.0
+
+
 def worth_trying(acts: Floats, seen: Floats, age: Floats) -> Floats:
     """See the module. ``acts`` in purchases, ``age`` in ms; an item of the future counts as new.
 

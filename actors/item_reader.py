@@ -32,7 +32,7 @@ from actors.catalogue import (
     seq_key,
 )
 from actors.content import CONTENT
-from actors.exploration import LISTED, POOL
+from actors.exploration import EXPOSURE, LISTED, POOL, impressions_of
 from actors.follower import Fact
 from actors.item_view import CatalogueItem
 from actors.items import META, STATE_KEY, ItemProjection, ItemsState
@@ -143,6 +143,10 @@ class StoredView:
         leaf = self.category[idx]
         kinds: Indices = np.stack((self.group[idx], leaf, self._paths.parents[leaf], self._brands(idx)))
         return kinds
+
+    def impressions(self, idx: Indices) -> npt.NDArray[np.float64]:
+        rows = self._store.get_many(EXPOSURE, [key(number) for number in idx.tolist()])
+        return np.array([impressions_of(row) for row in rows]) / self._now
 
     def hashes(self, idx: Indices) -> npt.NDArray[np.uint64]:
         return self._names.hashed.of(self._names.ids, idx)

@@ -86,6 +86,10 @@ class ItemView(Protocol):
         it (itself at the top) and brand; -1 for none. A brand's number is a hash of its name."""
         ...
 
+    def impressions(self, idx: Indices) -> npt.NDArray[np.float64]:
+        """How often these items were seen, by anybody, decayed with a half-life of a month."""
+        ...
+
     def hashes(self, idx: Indices) -> npt.NDArray[np.uint64]:
         """XXH3-64 of these items' ids: names for noise that outlive any numbering."""
         ...

@@ -25,6 +25,7 @@ from training.blend import (
     log_odds,
     logits_of,
 )
+from training.fairness import shortfall
 from training.learned import Matrix, SurfaceWeights
 from training.recommender import Query, Scores
 from training.surface import Surface
@@ -36,6 +37,8 @@ SHORTLIST_PER_SLOT: Final = 8
 EXPLORATION: Final = "exploration"
 """The recommender of new and under-exposed items: what it names is always on the shortlist, or the floor could never
 reach it."""
+_GROUPS: Final = {"category": 1, "brand": 3}
+"""Rows of `ItemView.kinds`."""
 FLAT: Final = 1e-9
 """Deviation below which all gains are the same."""
 
@@ -110,7 +113,7 @@ def ranking_of(
 ) -> Ranking:
     """Score every candidate once, standardise, and cut the shortlist.
 
-        gain = standardised(log-odds + exposures · log(fatigue))
+        gain = standardised(log-odds + exposures · log(fatigue)) + fairness · shortfall of the item's group
 
     rounded to float32, which is what is compared, drawn from and logged.
     """
@@ -126,6 +129,10 @@ def ranking_of(
     gains, standard = _standardised(level[columns])
     idx = candidates.idx[columns]
     kinds = query.items.kinds(idx)
+    if surface.fairness and len(idx):
+        group = kinds[_GROUPS[surface.fairness_group]]
+        lacking = shortfall(group, 1.0 / (1.0 + np.exp(-odds[columns])), query.items.impressions(idx))
+        gains = (gains + surface.fairness * lacking).astype(np.float32)
     if isinstance(asked.request, RankRequest):
         kinds[0] = -1  # the caller's candidates, and the caller's rule about labels
     shortlist = Shortlist(gains, kinds, query.items.hashes(idx))

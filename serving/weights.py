@@ -169,7 +169,7 @@ def _count(numbers: Numbers | None, name: str, by: int = 1) -> None:
         numbers.counter(name).add(by)
 
 
-def open_weights(data: Path, numbers: Numbers) -> Weights:
+def open_weights(data: Path, numbers: Numbers | None = None) -> Weights:
     """The weights of the data folder on this machine, whether or not a learner has begun there."""
     published = PublishedWeights(LmdbReader(data / FOLDER), numbers)
     return Weights(published, lambda identity: load(data / MODELS, identity), numbers)

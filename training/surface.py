@@ -67,8 +67,8 @@ class Surface(BaseModel):
     """Factor on an item's odds for each time it was seen without an act since, impressions decayed with a half-life of
     a day. 1: nobody tires."""
     fairness: float = Field(default=0.0, ge=0, le=10)
-    """Strength of the exposure term (`training.fairness`), in units of the standardised gain: a group that lacks a tenth
-    of all attention gains strength / 10. 0: no look at exposure, which costs 0.1 ms."""
+    """Strength of the exposure term (`training.fairness`), in units of the standardised gain: a group that lacks a
+    tenth of all attention gains strength / 10. 0: no look at exposure, which costs 0.1 ms."""
     fairness_group: Literal["brand", "category"] = "brand"
     """Whose exposure is balanced."""
     rotation_minutes: int = Field(default=30, ge=1, le=7 * 24 * 60)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from partition_stream import NOW, Stream
 
-from actors.item_reader import StoredItems
+from actors.item_reader import StoredItems, id_hashes
 from actors.item_view import ItemSource, ItemView
 from events.errors import NotFound
-from events.types import Interaction, ItemDeleted, ItemUpserted, Line
+from events.types import Impression, Interaction, ItemDeleted, ItemUpserted, Line
 
 CATALOGUE = {
     "nachos": "Snacks > Chips",
@@ -154,6 +154,34 @@ class ItemSourceContract:
         assert after.category_path(int(after.category[5])) == "Home > Cups"
         assert after.group[5] == after.group[after.index("tea")]
         assert len(before.blocked) == len(before.group) == len(before.category) == 5
+
+    def test_kinds_say_what_items_share(self, shop: World) -> None:
+        for item, brand in (("nachos", "Tex"), ("salsa", "Tex"), ("tea", "Leaf")):
+            shop.upsert(item, brand=brand, item_group="Party" if brand == "Tex" else "")
+        view = shop.fold()
+        asked = ("nachos", "crisps", "salsa", "tea")
+        nachos, crisps, salsa, tea = (view.index(name) for name in asked)
+        label, leaf, parent, brand_of = view.kinds(np.array([nachos, crisps, salsa, tea], np.int32))
+        assert view.kinds(np.zeros(0, np.int32)).shape == (4, 0)
+        assert [label[0] == other for other in label[1:]] == [False, True, False]
+        assert [view.category_path(number) for number in leaf.tolist()] == [
+            CATALOGUE[n] for n in ("nachos", "crisps", "salsa", "tea")
+        ]
+        assert [view.category_path(number) for number in parent.tolist()] == ["Snacks"] * 3 + ["Drinks"]
+        assert (brand_of[0] == brand_of[2], brand_of[0] == brand_of[3], brand_of[1]) == (True, False, -1)
+        shop.upsert("salsa", brand="Leaf")
+        shop.upsert("mug", category="Home")
+        later = shop.fold()
+        _, leaf, parent, brand_of = later.kinds(np.array([salsa, later.index("mug"), tea], np.int32))
+        assert brand_of[0] == brand_of[2]
+        assert leaf[1] == parent[1], "a category at the top is its own parent"
+
+    def test_hashes_are_of_the_ids_and_impressions_are_counted(self, shop: World) -> None:
+        shop.stream.add("u:looker", Impression(("tea", "dip")), NOW)
+        view = shop.fold()
+        idx = np.array([view.index(name) for name in ("tea", "nachos", "dip")], np.int32)
+        assert view.hashes(idx).tolist() == id_hashes(["tea", "nachos", "dip"]).tolist()
+        assert view.impressions(idx).tolist() == pytest.approx([1.0, 0.0, 1.0])
 
     def test_the_same_state_is_the_same_view(self, shop: World) -> None:
         assert shop.items.snapshot() is shop.items.snapshot()

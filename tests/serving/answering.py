@@ -20,9 +20,11 @@ from serving.answered import Answered
 from serving.decision import Decision
 from serving.decisions import Decisions, Shipper
 from serving.journal import Journal
+from serving.metrics import Numbers
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
 from serving.spool import Spool
+from serving.weights import PairSource
 from training.surface import SURFACES, Surface
 
 SECRET = bytes(range(32))
@@ -42,8 +44,16 @@ class Desk:
     """One store with one replica at first; `replica` adds another. ``profiles`` is what a reader would find, and
     ``read`` counts who was asked for."""
 
-    def __init__(self, folder: Path, items: MemoryItems | None = None, rules: AnswerRules | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        items: MemoryItems | None = None,
+        rules: AnswerRules | None = None,
+        weights: PairSource | None = None,
+        numbers: Numbers | None = None,
+    ) -> None:
         self.folder = folder
+        self.weights, self.numbers = weights, numbers
         self.items = items or small_shop()
         self.rules = rules or AnswerRules(surfaces=STILL)
         self.clock = ManualClock(Micros(NOW * 1000))
@@ -60,7 +70,7 @@ class Desk:
     def replica(self) -> Answerer:
         answered = Answered(self.folder, self.decisions)
         self.journals.append(Journal(Spool(self.folder), self.sealer, answered, self.decisions, SECRET, lambda key: 0))
-        return Answerer(self.items, self.journals[-1], self.clock, self.rules)
+        return Answerer(self.items, self.journals[-1], self.clock, self.rules, self.weights, self.numbers)
 
     def subject(self, key: str) -> bytes:
         return self.vault.create(Key(key), KeyHash(key.encode().ljust(16)))

@@ -7,9 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.blend import BELOW_MEAN, FEATURES, Blended, Candidates, blend, features, pool
+from training.blend import (
+    BELOW_MEAN,
+    FEATURES,
+    Blended,
+    Candidates,
+    blend,
+    context_features,
+    features,
+    log_odds,
+    logits,
+    logits_of,
+    pool,
+    restricted,
+)
 from training.blend import merge as merge_evidence
+from training.learned import CONTEXT, OUTCOMES, SurfaceWeights
 from training.recommender import ABSTAIN, Scored
+from training.surface import Values
 
 ITEMS = 30
 
@@ -119,3 +134,69 @@ def test_features_are_z_log_z_reciprocal_rank_and_abstained() -> None:
     assert table[:, 0, 3].tolist() == [0, 0, 0]
     assert table[:2, 1].tolist() == [[0, 0, 0, 1]] * 2
     assert table[2, 1, 2:].tolist() == [1.0, 0.0]
+
+
+# ---- learned weights ---------------------------------------------------------------------------------------------
+
+
+def learned_weights(recommenders: int, seed: int) -> SurfaceWeights:
+    rng = np.random.default_rng(seed)
+    outcomes = len(OUTCOMES)
+    columns = recommenders * len(FEATURES)
+    return SurfaceWeights(
+        rng.normal(size=outcomes),
+        rng.normal(size=(outcomes, columns)),
+        rng.normal(size=(outcomes, len(CONTEXT))),
+        rng.random(recommenders),
+    )
+
+
+@settings(max_examples=80)
+@given(EVIDENCE, st.integers(0, 100))
+def test_cell_by_cell_the_log_odds_are_those_of_the_whole_table(evidence: list[Scored], seed: int) -> None:
+    blended = blend(merge(evidence, ITEMS), [1.0] * len(evidence))
+    weights = learned_weights(len(evidence), seed)
+    exposures = np.arange(len(blended.score), dtype=np.float64)
+    context = context_features(blended, weights.hedge, exposures)
+    whole = logits(features(blended), context, weights)
+    assert logits_of(blended, context, weights) == pytest.approx(whole, abs=1e-9, rel=1e-12)
+    log_z = features(blended).reshape(len(evidence), len(FEATURES), -1)[:, 1]
+    assert context[1] == pytest.approx(weights.hedge @ log_z, abs=1e-5)
+    assert context[2] == pytest.approx(np.log1p(exposures), rel=1e-6)
+
+
+@settings(max_examples=60)
+@given(EVIDENCE, st.randoms(use_true_random=False))
+def test_features_of_some_candidates_are_those_columns_of_all(evidence: list[Scored], random) -> None:  # type: ignore[no-untyped-def]
+    blended = blend(merge(evidence, ITEMS), [1.0] * len(evidence))
+    columns = np.array(random.sample(range(len(blended.score)), len(blended.score) // 2), np.intp)
+    assert features(blended, columns).tolist() == features(blended)[:, columns].tolist()
+
+
+def test_relevance_adds_up_outcomes_by_their_value() -> None:
+    logit = np.log(np.array([[0.5], [0.2], [0.1]]) / np.array([[0.5], [0.8], [0.9]]))
+    share = (1 * 0.5 + 3 * 0.2 + 10 * 0.1) / 14
+    assert log_odds(logit, Values())[0] == pytest.approx(np.log(share / (1 - share)))
+    mean = (0.5 + 0.2 + 0.1) / 3
+    assert log_odds(logit, Values(click=0, cart=0, purchase=0))[0] == pytest.approx(np.log(mean / (1 - mean)))
+    assert np.isfinite(log_odds(np.array([[1e9], [-1e9], [0.0]]), Values())).all()
+    assert np.isfinite(log_odds(np.full((3, 2), 1e9), Values())).all()
+
+
+def test_weights_are_taken_by_name() -> None:
+    whole = learned_weights(3, 1)
+    part = restricted(whole, ("a", "b", "c"), ("c", "new", "a"))
+    table = whole.recommenders.reshape(3, 3, len(FEATURES))
+    found = part.recommenders.reshape(3, 3, len(FEATURES))
+    assert found[:, 0].tolist() == table[:, 2].tolist()
+    assert found[:, 2].tolist() == table[:, 0].tolist()
+    assert not found[:, 1].any()
+    assert part.hedge.tolist() == [whole.hedge[2], 0.0, whole.hedge[0]]
+
+
+def test_a_constant_row_has_abstained() -> None:
+    flat = scored((0, 2.0), (1, 2.0))
+    blended = blend(merge([flat, scored((0, 3.0), (1, 1.0))], ITEMS), [0.5, 0.5])
+    table = features(blended).reshape(2, len(FEATURES), 2)
+    assert table[0].tolist() == [[0, 0], [0, 0], [0, 0], [1, 1]]
+    assert table[1, 3].tolist() == [0, 0]
