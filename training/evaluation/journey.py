@@ -1,0 +1,289 @@
+"""The Complete Journey, next basket: weeks 1-44 are learned from, weights come from weeks 45-48, weeks 49-53 are the
+test. Every basket is a request, asked a moment before it; repeats are allowed; all items are ranked.
+
+    read      baskets by time, facts before each (`training.evaluation.basket_facts`)
+    fit       the network on a sample of weeks 21-44, batch models on weeks 1-44
+    weights   listwise, on the baskets of weeks 45-48
+    test      lists of every model, their metrics, intervals over households
+
+State moves on: a household's history and everybody's popularity hold all that happened before the basket, as they would
+in service. Parameters do not: nothing fitted saw a basket after week 44, no weight one after week 48.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from events.errors import BadRequest
+from training.evaluation import basket_net, listwise, metrics
+from training.evaluation.basket_columns import Batch, batch, inputs, trimmed, z_within
+from training.evaluation.basket_facts import Float32, Float64, Walk
+from training.evaluation.basket_lists import K, Lists, Part, filled_up, first_ten, wanted
+from training.evaluation.basket_log import BasketLog, Int32
+from training.evaluation.basket_models import NAMES, Models, at_candidates
+from training.evaluation.data_folder import BadData
+from training.evaluation.journey_findings import Findings
+from training.evaluation.journey_log import JourneyLog, read
+from training.evaluation.journey_tables import JourneyTables
+from training.evaluation.report import ENSEMBLE, Curve, Report
+
+FIT_WEEKS: Final = (1, 44)
+NET_WEEKS: Final = (21, 44)
+"""The network learns from baskets whose household has some history: in the first weeks nobody has."""
+WEIGHT_WEEKS: Final = (45, 48)
+TEST_WEEKS: Final = (49, 53)
+NET_SHARE: Final = 0.9
+"""Share of the baskets of those weeks that it learns from; the rest would cost time and memory for .0005 NDCG@10."""
+NET_CANDIDATES: Final = 110
+"""Likeliest candidates that it learns to order: fewer, harder rows and more requests are the better use of time."""
+L2: Final = 3e-3
+"""Chosen on the second half of weeks 45-48, with weights from the first."""
+NET: Final = "habit_net"
+FREQUENCY: Final = "personal_frequency"
+BASELINES: Final = ("popularity", "personal_count", FREQUENCY)
+PACKAGE: Final = "package"
+SPLITS: Final = ("recommendable", "every-line")
+PROTOCOL: Final = (
+    "The Complete Journey, next basket: fitted on weeks 1-44, weights from weeks 45-48, test weeks 49-53, every basket "
+    "with an item of the catalogue; full ranking, repeats allowed, ties by lower item; histories and popularity up to "
+    "the moment before each basket, known of it are household and time; intervals over households. Catalogue: "
+)
+CATALOGUES: Final = {
+    "recommendable": "products that the hierarchy says are sold for themselves (no fuel, coupons, miscellaneous, and "
+    "none without category or type)",
+    "every-line": "every product id that has a line or a description, fuel and coupons too",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What weeks 1-44 taught."""
+
+    log: BasketLog
+    net: basket_net.Net
+    models: Models
+
+
+def load(data: Path, split: str) -> JourneyLog:
+    """``data``: a folder with the source's Parquet files, or ``package``, or an empty folder: those of the installed
+    package. Raises `BadRequest` for an unknown split, `NotFound` and `BadData` as `journey_log.read`."""
+    if split == "recommendable":
+        return read(_tables(data), "recommendable")
+    if split == "every-line":
+        return read(_tables(data), "every-line")
+    raise BadRequest(f"--split {split} is not known: use one of {', '.join(SPLITS)}")
+
+
+def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], None]) -> Report:
+    """The whole protocol. Raises `BadData` where one of its parts has no basket."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    log = journey.log
+    for weeks in (NET_WEEKS, WEIGHT_WEEKS, TEST_WEEKS):
+        if not log.weeks(*weeks).any():
+            raise BadData(f"the transactions have no basket in weeks {weeks[0]}-{weeks[1]}: give the whole year")
+    asked = _asked(log, seed, say)
+    net, curve = _network(asked.pop("net"), asked["validation"], log, seed)
+    say("fitted the network")
+    fitted = _Fitted(log, net, Models(log, int(np.searchsorted(log.week, FIT_WEEKS[1], "right")), seed))
+    validation, test = (_part(fitted, asked.pop(name)) for name in ("validation", "test"))
+    say("asked every model")
+    weights, alone = _weights(validation)
+    for part in (validation, test):
+        part.score = weights.score(part.features)
+        part.lists[ENSEMBLE] = _listed(part.given, part.score)
+    say("blended")
+    of = Findings(journey, seed)
+    report = Report(
+        protocol=PROTOCOL + CATALOGUES[split],
+        seed=seed,
+        split=_sizes(journey),
+        models=of.scores(validation, test),
+        chosen=weights.as_dict(),
+        seconds=0.0,
+        settings=_settings(journey, alone),
+        notes=NOTES,
+        differences=of.differences(test),
+        beyond=of.beyond(test),
+        groups=of.groups(test),
+        curves=[curve, _learning_curve(validation, test)],
+        calibration={ENSEMBLE: of.calibration(validation, test)},
+    )
+    spent = {**report.settings, "cpu_seconds": round(time.process_time() - cpu, 1)}
+    return replace(report, seconds=time.perf_counter() - begun, settings=spent)
+
+
+NOTES: Final = (
+    "New items are those the household never bought before that basket; the lists behind these figures leave out what "
+    "it did buy, and only baskets with such an item count.",
+    "Models of all items score the most active 5,000 of weeks 1-44; network and blend rank candidates: 150 own items, "
+    "50 popular ones, those of favourite product types. What is no candidate counts as missed.",
+    "Parameters and candidate numbers were chosen on weeks 45-48.",
+)
+
+
+def _tables(data: Path) -> JourneyTables:
+    empty = data.is_dir() and not any(data.iterdir())
+    return JourneyTables.installed() if str(data) == PACKAGE or empty else JourneyTables(data)
+
+
+def _sizes(journey: JourneyLog) -> dict[str, int]:
+    log = journey.log
+    parts = {"train": FIT_WEEKS, "validation": WEIGHT_WEEKS, "test": TEST_WEEKS}
+    counts = {name: int(log.weeks(*weeks).sum()) for name, weeks in parts.items()}
+    return {**counts, "items": log.items, "households": log.households, "baskets_in_source": journey.baskets}
+
+
+def _settings(journey: JourneyLog, alone: str) -> dict[str, str | int | float | bool]:
+    return {
+        "lines_left_out": journey.lines_left_out,
+        "l2": L2,
+        "net_weeks": f"{NET_WEEKS[0]}-{NET_WEEKS[1]}",
+        "net_share": NET_SHARE,
+        "fell_back_to": alone or "(no single model was better on the validation)",
+    }
+
+
+def _asked(log: BasketLog, seed: int, say: Callable[[str], None]) -> dict[str, Batch]:
+    """Facts before every basket of weeks 45-53, and before a sample of those the network learns from."""
+    sampled = np.random.default_rng(seed).random(len(log)) < NET_SHARE
+    parts = {
+        "net": log.weeks(*NET_WEEKS) & sampled,
+        "validation": log.weeks(*WEIGHT_WEEKS),
+        "test": log.weeks(*TEST_WEEKS),
+    }
+    if not parts["net"].any():
+        parts["net"] = log.weeks(*NET_WEEKS)
+    asked = Walk(log).ask(parts["net"] | parts["validation"] | parts["test"])
+    rows = [trimmed(one, NET_CANDIDATES) if parts["net"][one.basket] else one for one in asked]
+    say(f"walked through {len(log):,} baskets, asked before {len(rows):,}")
+    return {name: batch([row for row in rows if chosen[row.basket]]) for name, chosen in parts.items()}
+
+
+CURVE_REQUESTS: Final = 2_000
+
+
+def _network(lists: Batch, validation: Batch, log: BasketLog, seed: int) -> tuple[basket_net.Net, Curve]:
+    """The network, and how well it orders the first validation requests after each epoch."""
+    some = _head(validation, CURVE_REQUESTS)
+    seen, relevant = inputs(some), wanted(log, some).all_items
+    points: list[tuple[float, float]] = []
+
+    def after(epoch: int, net: basket_net.Net) -> None:
+        ranked = first_ten(some, net.score(seen))
+        points.append((float(epoch), float(metrics.accuracy(ranked, relevant, K)[f"ndcg@{K}"].mean())))
+
+    table = basket_net.Lists(inputs(lists), lists.start, lists.wanted)
+    net = basket_net.fit(table, seed, after=after)
+    return net, Curve("Learning curve of the network", "epochs", f"validation ndcg@{K}", {NET: points})
+
+
+def _head(given: Batch, count: int) -> Batch:
+    rows = slice(0, int(given.start[: count + 1][-1]))
+    start = given.start[: count + 1]
+    number = len(start) - 1
+    return Batch(
+        given.basket[:number],
+        start,
+        given.item[rows],
+        given.facts[rows],
+        given.wanted[rows],
+        given.histories[:number],
+        given.popular[:number],
+    )
+
+
+def _part(fitted: _Fitted, given: Batch) -> Part:
+    """Lists of every model, and the blend's features."""
+    want = wanted(fitted.log, given)
+    count, frequency = given.fact("count"), given.fact("count_90d")
+    popular = given.fact("popular_30d")
+    behind = np.float32(1e-9) * popular
+    logit = fitted.net.score(inputs(given))
+    lists = {
+        "popularity": Lists(given.popular, first_ten(given, popular, given.fact("own") == 0)),
+        "personal_count": _listed(given, count + behind),
+        FREQUENCY: _listed(given, frequency + behind),
+    }
+    columns = {"popularity": popular, "trending": given.fact("popular_3d"), FREQUENCY: frequency}
+    columns |= {"recent_baskets": given.fact("count_8b"), "product_type": given.fact("kind_90d")}
+    said, of_models = _models(fitted, given)
+    lists |= of_models | {NET: _listed(given, logit)}
+    columns |= said
+    z = z_within(np.stack(list(columns.values()), axis=1), given.start)
+    features = np.concatenate((logit[:, None], listwise.log_features(z)), axis=1).astype(np.float32)
+    return Part(given, want, lists, features, np.zeros(len(given.item)))
+
+
+COLUMNS: Final = ("popularity", "trending", FREQUENCY, "recent_baskets", "product_type", *NAMES)
+
+
+def _models(fitted: _Fitted, given: Batch) -> tuple[dict[str, Float32], dict[str, Lists]]:
+    """Of each batch model: its scores of the candidates, and its lists over all active items."""
+    models, requests = fitted.models, len(given)
+    scores = {name: np.zeros(len(given.item), np.float32) for name in NAMES}
+    ranked = {name: np.full((requests, K), -1, np.int32) for name in NAMES}
+    new = {name: np.full((requests, K), -1, np.int32) for name in NAMES}
+    place = models.place[given.item]
+    household = fitted.log.household[given.basket]
+    for said in models.say(given.histories, household):
+        rows = slice(int(given.start[said.requests.start]), int(given.start[said.requests.stop]))
+        request = np.repeat(np.arange(said.requests.stop - said.requests.start), given.sizes[said.requests])
+        owned = said.own.nonzero()
+        for name, score in said.scores.items():
+            scores[name][rows] = at_candidates(score, request, place[rows])
+            ranked[name][said.requests] = _items(models, metrics.top(score, K))
+            score[owned] = -np.inf
+            new[name][said.requests] = _items(models, metrics.top(score, K))
+    return scores, {name: Lists(filled_up(ranked[name], given.popular), new[name]) for name in NAMES}
+
+
+def _items(models: Models, places: Int32) -> Int32:
+    return np.where(places >= 0, models.active[np.maximum(places, 0)], -1).astype(np.int32)
+
+
+def _listed(given: Batch, score: Float32 | Float64) -> Lists:
+    return Lists(first_ten(given, score), first_ten(given, score, given.fact("own") == 0))
+
+
+def _weights(validation: Part, count: int | None = None) -> tuple[listwise.Weights, str]:
+    """Blend weights from the validation, pulled towards the network alone; and the name of a single model that orders
+    the validation better, whose place the network's own order then takes (empty: none does)."""
+    names = (f"{NET}.logit", *listwise.feature_names(COLUMNS))
+    prior = np.zeros(len(names))
+    prior[0] = 1.0
+    requests = _requests(validation, len(validation.given) if count is None else count)
+    fitted = listwise.fit(requests, names, l2=L2, prior=prior)
+    if count is not None or _ndcg(validation, fitted.value) >= _ndcg(validation, prior):
+        return fitted, ""
+    return listwise.Weights(names, prior, listwise.loss(requests, prior)), NET
+
+
+def _requests(part: Part, count: int) -> listwise.Requests:
+    start = part.given.start[: count + 1]
+    want = part.given.wanted[: start[-1]].astype(np.float64)
+    total = np.repeat(np.maximum(np.add.reduceat(want, start[:-1]), 1.0), np.diff(start))
+    return listwise.Requests(part.features[: start[-1]], start, want / total)
+
+
+def _ndcg(part: Part, weights: Float64) -> float:
+    score = part.features.astype(np.float64) @ weights
+    return float(metrics.accuracy(first_ten(part.given, score), part.want.all_items, K)[f"ndcg@{K}"].mean())
+
+
+CURVE: Final = (64, 256, 1024, 4096)
+
+
+def _learning_curve(validation: Part, test: Part) -> Curve:
+    """Test NDCG of weights learned from ever more validation baskets, the earliest first."""
+    total = len(validation.given)
+    points = []
+    for count in (*(count for count in CURVE if count < total), total):
+        weights, _ = _weights(validation, count)
+        points.append((float(count), _ndcg(test, weights.value)))
+    return Curve("Learning curve of the blend", "validation baskets", f"test ndcg@{K}", {ENSEMBLE: points})

@@ -1,0 +1,146 @@
+"""What the journey's lists came to: accuracy with intervals over households, what is beyond accuracy, groups of
+households, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluation import metrics
+from training.evaluation.basket_lists import K, Lists, Part, listed_shares
+from training.evaluation.basket_log import Int32
+from training.evaluation.intervals import Interval, bootstrap, paired_difference
+from training.evaluation.journey_log import JourneyLog
+from training.evaluation.metrics import CalibrationBin, Values
+from training.evaluation.report import ENSEMBLE, GroupScores, ModelScores
+
+COMPARED: Final = (f"ndcg@{K}", f"recall@{K}", f"new ndcg@{K}", f"new recall@{K}")
+
+
+class Findings:
+    """Of one run. ``seed``: of the bootstrap."""
+
+    def __init__(self, journey: JourneyLog, seed: int) -> None:
+        self._journey = journey
+        self._seed = seed
+
+    def scores(self, validation: Part, test: Part) -> dict[str, ModelScores]:
+        """Every model's metrics on both parts."""
+        before, after = self._intervals(validation), self._intervals(test)
+        return {name: ModelScores(after[name], before[name]) for name in test.lists}
+
+    def differences(self, test: Part) -> dict[str, Interval]:
+        """Paired, ensemble minus each other model."""
+        ours = dict(self._values(test, test.lists[ENSEMBLE]))
+        found = {}
+        for name in (name for name in test.lists if name != ENSEMBLE):
+            for metric, (theirs, households) in self._values(test, test.lists[name]):
+                if metric in COMPARED:
+                    found[f"{ENSEMBLE} - {name}: {metric}"] = paired_difference(
+                        ours[metric][0], theirs, seed=self._seed, clusters=households
+                    )
+        return found
+
+    def beyond(self, test: Part) -> dict[str, dict[str, float]]:
+        """Coverage, exposure, novelty, serendipity; diversity and calibration of lists by department."""
+        log, items = self._journey.log, self._journey.log.items
+        first = int(test.given.basket.min())
+        bought = np.bincount(log.head(first).item, minlength=items).astype(np.float64)
+        departments = np.eye(self._journey.departments, dtype=np.float32)[self._journey.department]
+        tastes = self._tastes(test, departments)
+        known = tastes.sum(axis=1) > 0
+        found: dict[str, dict[str, float]] = {}
+        for name, lists in test.lists.items():
+            ranked = lists.ranked
+            surprise = metrics.serendipity(ranked, test.want.all_items, test.given.popular, K)
+            apart = metrics.category_divergence(ranked[known], departments, tastes[known])
+            found[name] = {
+                f"coverage@{K}": metrics.coverage(ranked, items),
+                f"exposure gini@{K}": metrics.gini(metrics.exposures(ranked, items)),
+                f"novelty@{K} (bits)": float(metrics.novelty(ranked, bought).mean()),
+                f"popularity percentile@{K}": float(metrics.popularity_bias(ranked, bought).mean()),
+                f"serendipity@{K}": float(surprise.mean()),
+                f"diversity@{K} (departments)": float(metrics.intra_list_diversity(ranked, departments).mean()),
+                f"department divergence@{K} (nats)": float(apart.mean()),
+            }
+        return found
+
+    def groups(self, test: Part) -> list[GroupScores]:
+        """NDCG of the ensemble by what households told of themselves."""
+        household = self._households(test)
+        values = dict(self._values(test, test.lists[ENSEMBLE]))[f"ndcg@{K}"][0]
+        found = []
+        for attribute, of_household in self._journey.groups.items():
+            member = np.asarray(of_household, dtype=str)[household]
+            groups = {}
+            for name in np.unique(member):
+                own = member == name
+                interval = bootstrap({"": values[own]}, seed=self._seed, clusters=household[own])[""]
+                groups[str(name)] = (interval, len(np.unique(household[own])))
+            found.append(GroupScores(attribute, f"ndcg@{K}", groups))
+        return found
+
+    def calibration(self, validation: Part, test: Part) -> list[CalibrationBin]:
+        """Of the listed items: P(bought) against what was.
+
+        P is a logistic function of the item's log-share of its request, fitted on the validation's lists: a basket
+        holds several items, so the shares themselves are no probabilities of being in it.
+        """
+        seen, outcome = _listed(validation)
+        slope, level = platt(seen, outcome)
+        predicted, happened = _listed(test)
+        return metrics.calibration_bins(1.0 / (1.0 + np.exp(-(slope * predicted + level))), happened)
+
+    def _intervals(self, part: Part) -> dict[str, dict[str, Interval]]:
+        found: dict[str, dict[str, Interval]] = {}
+        for name, lists in part.lists.items():
+            every, new = lists.metrics(part.want)
+            households = self._households(part)
+            found[name] = bootstrap(every, seed=self._seed, clusters=households)
+            found[name] |= bootstrap(new, seed=self._seed, clusters=households[part.want.has_new])
+        return found
+
+    def _values(self, part: Part, lists: Lists) -> Iterator[tuple[str, tuple[Values, Int32]]]:
+        """(metric, (value, household) of each request that counts)."""
+        households = self._households(part)
+        every, new = lists.metrics(part.want)
+        for name, values in every.items():
+            yield name, (values, households)
+        for name, values in new.items():
+            yield name, (values, households[part.want.has_new])
+
+    def _households(self, part: Part) -> Int32:
+        return self._journey.log.household[part.given.basket]
+
+    def _tastes(self, part: Part, departments: npt.NDArray[np.float32]) -> Values:
+        """Shape (requests, departments): shares of the household's decayed history; 0 without one."""
+        sums = np.stack([count @ departments[item] for item, count in part.given.histories]).astype(np.float64)
+        return np.asarray(sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-12), np.float64)
+
+
+def platt(score: Values, outcome: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(slope, level) of the logistic regression of ``outcome`` on ``score``, by Newton's method.
+
+    Platt: Probabilistic outputs for support vector machines (1999). The diagonal term keeps a constant score solvable.
+    """
+    design = np.stack([score, np.ones_like(score)], axis=1)
+    weights = np.zeros(2)
+    for _ in range(30):
+        chance = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
+        curvature = (design * (chance * (1.0 - chance))[:, None]).T @ design + 1e-6 * np.eye(2)
+        step = np.linalg.solve(curvature, design.T @ (outcome - chance) - 1e-6 * weights)
+        weights = weights + step
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    return float(weights[0]), float(weights[1])
+
+
+def _listed(part: Part) -> tuple[Values, npt.NDArray[np.bool_]]:
+    """(log-share, whether bought) of every item in the ensemble's lists."""
+    ranked = part.lists[ENSEMBLE].ranked
+    share = listed_shares(part.given, part.score, ranked)
+    there = np.isfinite(share)
+    return share[there], metrics.hits(ranked, part.want.all_items)[there]
