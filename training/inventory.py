@@ -16,6 +16,7 @@ from training.item_knn import ItemKnn
 from training.model import Scalar, Table
 from training.newest import Newest
 from training.popularity import Popularity
+from training.rating_recommender import RatingRecommender
 from training.recommender import Recommender
 from training.repeat_purchase import RepeatPurchase
 from training.segment_popularity import SegmentPopularity
@@ -38,6 +39,7 @@ INVENTORY: Final[Mapping[str, Recommender]] = {
         SegmentPopularity(),
         session_knn.SessionKnn(),
         Exploration(),
+        RatingRecommender(),
     )
 }
 """Name → recommender. Their order here is the order of rows in the blend and of columns in logged features."""

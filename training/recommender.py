@@ -34,6 +34,27 @@ class SegmentRows(Protocol):
         ...
 
 
+class Bounds(Protocol):
+    """The lowest and highest rating a client can give."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+class Rater(Protocol):
+    """Who predicts ratings: `training.rating.Rating`, named here so that replicas need not import River for it."""
+
+    @property
+    def scale(self) -> Bounds: ...
+
+    def scores(self, user: str, items: Sequence[str]) -> npt.NDArray[np.float64] | None:
+        """Expected ratings of ``items`` by one person, in their order; None where the person never rated."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What one request asks of every recommender. ``history`` is empty for a newcomer and without consent."""
@@ -53,6 +74,9 @@ class Query:
     segments: tuple[str, ...] = ()
     """Segments the profile is in."""
     segment_rows: SegmentRows | None = None
+    rater: Rater | None = None
+    rater_key: str = ""
+    """Under which the rating model knows the person; empty without consent."""
     taste: Taste = field(default=NO_TASTE, init=False)
     """Anchors and purchases as the model numbers them: made here, once for all recommenders that start from it."""
 

@@ -18,6 +18,8 @@ from actors.item_view import ItemView
 from actors.profile import EMPTY, Profile
 from training.anchors import choose_anchors
 from training.history import NO_HISTORY, history_of
+from training.rating import Rating
+from training.rating_state import pack
 from training.recommender import ABSTAIN, Indices, Query, Recommender, Scored, Scores, ranked
 from training.surface import SURFACES
 
@@ -34,7 +36,20 @@ def query(items: ItemView, profile: Profile | None = None, given: Sequence[str] 
         model=bound(items),
         segments=("tea lovers",),
         segment_rows=Tea(items),
+        rater=RATER,
+        rater_key="somebody",
     )
+
+
+def _rater() -> Rating:
+    rater = Rating(people_max=10, items_max=20, pairs_max=10)
+    for item, rating in (("tea", 5.0), ("mint tea", 5.0), ("milk", 4.0), ("nachos", 1.0), ("dip", 2.0)):
+        for person in ("somebody", "else", "third"):
+            rater.learn_one(person, item, rating)
+    return rater
+
+
+RATER = _rater()
 
 
 class Tea:
@@ -87,10 +102,14 @@ class RecommenderContract:
     ) -> None:
         asked = query(items, buyer(), ["nachos"])
         assert asked.model is not None
-        before = pickle.dumps((recommender, asked.history, asked.anchors, asked.taste, asked.model))
+        before, ratings = (
+            pickle.dumps((recommender, asked.history, asked.anchors, asked.taste, asked.model)),
+            pack(RATER),
+        )
         version, blocked = items.version, items.blocked.copy()
         recommender.recommend(asked)
         assert pickle.dumps((recommender, asked.history, asked.anchors, asked.taste, asked.model)) == before
+        assert pack(RATER) == ratings
         assert items.version == version
         assert (items.blocked == blocked).all()
 

@@ -1,4 +1,4 @@
-"""Trending, exploration and segment popularity: what the item follower, or a segment, keeps for all."""
+"""Trending, exploration, segment popularity and rating: what others keep for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from small_shop import DAY, NOW, Facts, described, did, small_shop
 
 from actors.item_reader import MemoryItems
 from training.exploration import Exploration
+from training.rating_recommender import RatingRecommender
 from training.segment_popularity import SegmentPopularity
 from training.trending import Trending
 
@@ -69,3 +70,11 @@ def test_segments_count_alike_and_people_without_any_get_nothing() -> None:
     assert sums == {1: 1.0, 2: 1.5}
     assert len(SegmentPopularity().recommend(replace(asked, segments=())).idx) == 0
     assert len(SegmentPopularity().recommend(replace(asked, segment_rows=None)).idx) == 0
+
+
+def test_what_a_person_would_rate_highly_comes_first_and_who_never_rated_gets_nothing() -> None:
+    found = names(RatingRecommender().recommend(query(ITEMS)), ITEMS)
+    assert set(found[:2]) == {"tea", "mint tea"}
+    assert "nachos" not in found
+    for changes in ({"rater_key": "newcomer"}, {"rater_key": ""}, {"rater": None}):
+        assert len(RatingRecommender().recommend(replace(query(ITEMS), **changes)).idx) == 0
