@@ -35,8 +35,8 @@ def offsets_now(data: Path) -> dict[str, int]:
     return ends
 
 
-def facts_of(data: Path, number: PartitionId, end: int) -> Iterator[Fact]:
-    """The facts of one partition in the order of its log, up to LSN ``end``.
+def facts_of(data: Path, number: PartitionId, end: int, tail: int | None = None) -> Iterator[Fact]:
+    """The facts of one partition in the order of its log, up to LSN ``end``; of ``tail`` only so many records before.
 
     Raises as `events.unseal.Unsealer.payload`, and `NotFound` when the log was trimmed meanwhile.
     """
@@ -44,7 +44,8 @@ def facts_of(data: Path, number: PartitionId, end: int) -> Iterator[Fact]:
     files = PartitionFiles(store.folder(number), number, store)
     try:
         opener = Unsealer(files.log, files.vault)
-        for record in scan(files.log, files.log.bounds()[0], end):
+        start = files.log.bounds()[0]
+        for record in scan(files.log, start if tail is None else max(start, end - tail), end):
             payload = opener.payload(record)
             if payload is not None:
                 yield Fact(int(number), record, payload)
