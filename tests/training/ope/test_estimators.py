@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +12,10 @@ from hypothesis import strategies as st
 
 from training.ope.estimators import (
     ESTIMATORS,
+    TUNED,
     UNBIASED,
     Case,
+    Sums,
     dm,
     dr,
     dr_os,
@@ -88,20 +93,23 @@ def test_switching_and_shrinking_are_their_formulas() -> None:
     assert shrunk(weight, 4.0).tolist() == pytest.approx([4 * 0.5 / 4.25, 4 * 2 / 8, 4 * 4 / 20])
 
 
-def test_switch_and_shrinkage_take_the_parameter_of_least_estimated_error() -> None:
-    """A model that is right everywhere and one huge weight: the model is to be believed. A model that is wrong
-    everywhere and even weights: the weights are."""
-    count = 400
-    weight = np.ones((count, 1))
-    weight[0] = 300.0
-    reward = np.full((count, 1), 0.5)
-    reward[0] = 1.0
-    half = np.full((count, 1), 0.5)
-    counted = np.ones((count, 1), np.bool_)
-    skewed = Case("independent", weight, counted, reward, Predicted(half, half))
-    assert abs(switch_dr(skewed).value() - 0.5) < abs(dr(skewed).value() - 0.5)
-    assert abs(dr_os(skewed).value() - 0.5) < abs(dr(skewed).value() - 0.5)
-    even = Case("independent", np.ones((count, 1)), counted, np.ones((count, 1)), Predicted(half, half))
+@pytest.mark.parametrize(("estimator", "shrink"), [(switch_dr, switched), (dr_os, shrunk)])
+def test_tau_and_lambda_are_one_of_those_tried(
+    estimator: Callable[[Case], Sums], shrink: Callable[[Floats, float], Floats]
+) -> None:
+    rng = np.random.default_rng(0)
+    ratio = rng.lognormal(0.0, 1.5, (200, 2))
+    reward = rng.random((200, 2))
+    predicted = Predicted(reward + rng.normal(0, 0.1, (200, 2)), rng.random((200, 2)))
+    whole = Case("cascade", weigh(ratio, "cascade"), np.ones((200, 2), np.bool_), reward, predicted)
+    possible = [dr(replace(whole, weight=shrink(whole.weight, parameter))).value() for parameter in TUNED]
+    assert min(abs(estimator(whole).value() - value) for value in possible) < 1e-12
+
+
+def test_a_model_that_is_wrong_everywhere_is_not_believed() -> None:
+    ones, half = np.ones((400, 1)), np.full((400, 1), 0.5)
+    even = Case("independent", ones, np.ones((400, 1), np.bool_), ones, Predicted(half, half))
+    assert dm(even).value() == 0.5
     assert switch_dr(even).value() == pytest.approx(1.0)
     assert dr_os(even).value() == pytest.approx(1.0, abs=1e-5)
 
