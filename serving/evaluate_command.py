@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from training.evaluation.intervals import Interval
 from training.evaluation.protocols import Evaluation, evaluate
@@ -27,10 +27,10 @@ def run(format_name: str, what: Evaluation, out: Path, console: Console) -> None
 
 
 def _table(report: Report) -> Table:
-    """One row per model; intervals of 95 %."""
+    """One row per model, the first two metrics with their intervals of 95 %: what fits a terminal of 80 columns."""
     metrics = list(dict.fromkeys(name for scores in report.models.values() for name in scores.test))
-    shown = metrics[:4]
-    table = Table("test", *shown)
+    shown = metrics[:2]
+    table = Table(Column("test", no_wrap=True), *(Column(metric, no_wrap=True) for metric in shown))
     for name, scores in report.models.items():
         table.add_row(name, *(_cell(scores.test.get(metric)) for metric in shown))
     return table
