@@ -85,32 +85,25 @@ def shown_items(ranking: Ranking, slate: Slate, seen: Scores) -> tuple[Shown, ..
     """The slate's items with sources and reason. The sources are the recommenders that speak for an item, the one that
     contributed most first, ties in the order of ``names``; the first gives the reason."""
     query, names, candidates = ranking.query, ranking.scoring.names, ranking.blended.candidates
-    columns = ranking.columns[list(slate.columns)].tolist()
+    columns = ranking.columns[list(slate.columns)]
+    said = candidates.raw[:, columns].T > 0
+    loudest = np.where(said, -ranking.shares(seen), np.inf).argsort(axis=1, kind="stable").tolist()
     table = zip(
         candidates.idx[columns].tolist(),
         ranking.odds[columns].tolist(),
         slate.propensities,
-        candidates.raw[:, columns].T.tolist(),
-        ranking.shares(seen),
+        said.sum(axis=1).tolist(),
+        loudest,
         candidates.because[:, columns].T.tolist(),
         strict=True,
     )
     ids, shown = query.items.ids, []
-    for slot, (idx, score, propensity, raw, share, because) in enumerate(table):
-        speaking = sorted([row for row, said in enumerate(raw) if said > 0], key=share.__getitem__, reverse=True)
-        why = reason(names[speaking[0]], because[speaking[0]], query) if speaking else ""
-        sources = tuple([names[row] for row in speaking])
+    for slot, (idx, score, propensity, speaking, rows, because) in enumerate(table):
         explored = slot in slate.explored
+        why = EXPLORED if explored else reason(names[rows[0]], because[rows[0]], query) if speaking else ""
+        sources = tuple([names[row] for row in rows[:speaking]])
         shown.append(
-            Shown(
-                ids[idx],
-                round(score, SCORE_DIGITS),
-                propensity,
-                sources,
-                EXPLORED if explored else why,
-                slot in slate.forced,
-                explored,
-            )
+            Shown(ids[idx], round(score, SCORE_DIGITS), propensity, sources, why, slot in slate.forced, explored)
         )
     return tuple(shown)
 

@@ -92,7 +92,7 @@ class Ranking:
         table = _by_value(learned, self.scoring.surface)
         return tuple((table[:, FEATURES.index("log_z")] * self.blended.speaks).tolist())
 
-    def shares(self, seen: Scores) -> list[list[float]]:
+    def shares(self, seen: Scores) -> Matrix:
         """Of shown items, what each recommender added to its score: shape (items, recommenders).
 
         Args:
@@ -101,10 +101,10 @@ class Ranking:
         learned = self.scoring.learned
         table = seen.reshape(len(self.scoring.names), len(FEATURES), -1)
         if learned is None:
-            fixed: list[list[float]] = (table[:, FEATURES.index("log_z")].T * self.blended.weights).tolist()
+            fixed: Matrix = table[:, FEATURES.index("log_z")].T * np.array(self.blended.weights)
             return fixed
         weights = _by_value(learned, self.scoring.surface)
-        shares: list[list[float]] = np.einsum("rf,rfc->cr", weights, table).tolist()
+        shares: Matrix = np.einsum("rf,rfc->cr", weights, table)
         return shares
 
 

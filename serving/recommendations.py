@@ -230,7 +230,7 @@ _ANSWER = {
             "score": 1.482,
             "sources": ["covisitation", "popularity"],
             "reason": "Goes with Milk, white, 1 gal",
-            "propensity": 1.0,
+            "propensity": 0.83,
         }
     ],
     "surface": "product",
