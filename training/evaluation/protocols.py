@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from events.errors import BadRequest
 from events.row_reader import ENCODING
-from training.evaluation import event_files, movielens, next_item, prequential_ratings, s3rec
+from training.evaluation import event_files, journey, movielens, next_item, prequential_ratings, s3rec
 from training.evaluation.history_table import HistoryTable
 from training.evaluation.next_item import Protocol
 from training.evaluation.next_item_recipes import few_but_long, many_but_short
@@ -90,6 +90,14 @@ def event_file(what: Evaluation) -> Report:
     return _next_item(table, what, protocol, "timeline" if table.timed else LEAVE_LAST_OUT)
 
 
+def next_basket(what: Evaluation) -> Report:
+    """Next basket of The Complete Journey."""
+    split = what.split or journey.SPLITS[0]
+    read = journey.load(what.data, split)
+    what.say(f"read {len(read.log):,} baskets of {read.log.households:,} households and {read.log.items:,} items")
+    return journey.evaluate(read, split, what.seed, what.say)
+
+
 MANY_ITEMS: Final = 5_000
 """Catalogues beyond this get the recipe of large, sparse ones."""
 
@@ -98,6 +106,7 @@ PROTOCOLS: Final[Mapping[str, Evaluate]] = {
     "ml-100k": ml_100k,
     "s3rec": s3rec_folder,
     "csv": event_file,
+    "journey": next_basket,
 }
 """What ``--format`` takes."""
 
