@@ -141,7 +141,8 @@ def evaluate(
     report: Annotated[Path, typer.Option("--report", help="Folder for report.json and report.html.")],
     format_name: Annotated[str, typer.Option("--format", help="ml-1m, s3rec, csv, ...: see docs/evaluation.md.")],
     split: Annotated[
-        str, typer.Option(help="leave-last-out, tuning, timeline, per-session. [default: the format's own]")
+        str,
+        typer.Option(help="leave-last-out, tuning, timeline, per-session, cross-validation. [default: the format's]"),
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of sampling and intervals.")] = 0,
     encoding: Annotated[str, typer.Option(help="Of event files.")] = "utf-8-sig",
@@ -178,6 +179,103 @@ def what_if(
     what = Supposing(config, data, since, tuple(profile or ()), seed)
     if not suppose(what, os.environ, SystemClock(), Console(highlight=False)):
         raise typer.Exit(1)
+
+
+@app.command()
+def retrain(
+    data: Data = DEFAULT_DATA,
+    address: Annotated[
+        str, typer.Option(help="A Ray cluster: auto, host:port, ray://host:port. [default: a Ray of its own]")
+    ] = "",
+    service: Annotated[str, typer.Option(help="The running service. [default: the one over the data folder]")] = "",
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Of fits and samples. [default: the settings']")] = None,  # noqa: UP045
+    cpus: Annotated[Optional[int], typer.Option(min=1, help="Of a Ray of its own. [default: all]")] = None,  # noqa: UP045
+    promote: Annotated[bool, typer.Option(help="Have the service promote what the gate lets pass.")] = True,
+    shadow_hours: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Shadow period without off-policy evidence. [default: the settings']"),
+    ] = None,
+    by: Annotated[str, typer.Option(hidden=True)] = "hand",
+) -> None:
+    """Fit models on the log, judge them against what serves, and promote what is not worse."""
+    import os
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.retrain_command import Retraining, run_retrain
+
+    what = Retraining(data.resolve(), address, service, by, seed, cpus, promote, shadow_hours)
+    run_retrain(what, os.environ, SystemClock(), Console(highlight=False))
+
+
+models = typer.Typer(help="Fitted models: list, compare, promote, roll back.", invoke_without_command=True)
+app.add_typer(models, name="models")
+Address = Annotated[str, typer.Option("--service", help="The running service. [default: the one over the data folder]")]
+
+
+@models.callback()
+def models_(context: typer.Context, data: Data = DEFAULT_DATA, service: Address = "") -> None:
+    """List the models with the gate's verdicts."""
+    if context.invoked_subcommand is None:
+        from serving.models_command import list_models
+
+        list_models(data, service)
+
+
+@models.command("compare")
+def models_compare(one: str, other: str, data: Data = DEFAULT_DATA, service: Address = "") -> None:
+    """What two models reached, recommender by recommender."""
+    from serving.models_command import compare_models
+
+    compare_models(data, service, one, other)
+
+
+@models.command("promote")
+def models_promote(
+    model: Annotated[str, typer.Argument(help="An id, or its beginning.")],
+    reason: Annotated[str, typer.Option(help="For the record.")] = "",
+    data: Data = DEFAULT_DATA,
+    service: Address = "",
+) -> None:
+    """Have a model serve."""
+    from serving.models_command import promote_model
+
+    promote_model(data, service, model, reason)
+
+
+@models.command("rollback")
+def models_rollback(
+    reason: Annotated[str, typer.Option(help="For the record.")] = "", data: Data = DEFAULT_DATA, service: Address = ""
+) -> None:
+    """Have the model before serve again."""
+    from serving.models_command import roll_back
+
+    roll_back(data, service, reason)
+
+
+@app.command()
+def batch(
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write.")],
+    surface: Annotated[str, typer.Option(help="Whose lists.")] = "home",
+    n: Annotated[int, typer.Option(min=1, max=1000, help="Items per list.")] = 12,
+    log_decisions: Annotated[
+        bool, typer.Option("--log-decisions", help="Log each list as an answer, to be learned from and explained.")
+    ] = False,
+    address: Annotated[str, typer.Option(help="A Ray cluster of this machine: auto. [default: a Ray of its own]")] = "",
+    cpus: Annotated[Optional[int], typer.Option(min=1, help="Of a Ray of its own. [default: all]")] = None,  # noqa: UP045
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Write lists for everybody who allows it: large mailings, large catalogues."""
+    import os
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.batch_command import Batch, run_batch
+
+    what = Batch(data.resolve(), out, surface, n, log_decisions, address, cpus)
+    run_batch(what, os.environ, SystemClock(), Console(highlight=False))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -49,19 +49,9 @@ class Replica:
     @classmethod
     def open(cls, store: Store, settings: Settings, clock: Clock) -> Replica:
         """Open everything lazily: a replica starts before hosts and followers have made their files."""
-        spools = store.path / SPOOL_FOLDER
-        vaults = Vaults(lambda number: _vault(store, PartitionId(number)))
-        sealer = Sealer(store.secrets.decisions, vaults)
-        decisions = open_decisions(store.path, sealer)
+        vaults = open_vaults(store)
+        journal, decisions = open_journal(store, vaults)
         numbers = Numbers(file_of(store.path / NUMBERS, os.getpid()))
-        journal = Journal(
-            Spool(spools),
-            sealer,
-            Answered(spools, decisions),
-            decisions,
-            store.secrets.decisions,
-            store.partition,
-        )
         return cls(
             store=store,
             settings=settings,
@@ -82,13 +72,7 @@ class Replica:
 
     def deps(self, backend: Backend, log: Log, *, demo: bool) -> Deps:
         """What `serving.app.build_app` stands on."""
-        rules = AnswerRules(
-            default_consent=self.settings.consent.default,
-            surfaces=self.settings.all_surfaces(),
-            n_max=self.settings.recommend.n_max,
-            candidates_logged=self.settings.recommend.candidates_logged,
-            noise_secret=self.store.secrets.decisions,
-        )
+        rules = rules_of(self.store, self.settings)
         return Deps(
             settings=self.settings,
             keys=self.keys,
@@ -110,6 +94,31 @@ class Replica:
         self.items.close()
         self.weights.close()
         self.vaults.close()
+
+
+def rules_of(store: Store, settings: Settings) -> AnswerRules:
+    """What stays the same from answer to answer under these settings."""
+    return AnswerRules(
+        default_consent=settings.consent.default,
+        surfaces=settings.all_surfaces(),
+        n_max=settings.recommend.n_max,
+        candidates_logged=settings.recommend.candidates_logged,
+        noise_secret=store.secrets.decisions,
+    )
+
+
+def open_vaults(store: Store) -> Vaults:
+    """The vaults of all partitions, opened as they are needed."""
+    return Vaults(lambda number: _vault(store, PartitionId(number)))
+
+
+def open_journal(store: Store, vaults: Vaults) -> tuple[Journal, Decisions]:
+    """Where this process writes its decisions, and where everybody's are found."""
+    spools = store.path / SPOOL_FOLDER
+    sealer = Sealer(store.secrets.decisions, vaults)
+    decisions = open_decisions(store.path, sealer)
+    answered = Answered(spools, decisions)
+    return Journal(Spool(spools), sealer, answered, decisions, store.secrets.decisions, store.partition), decisions
 
 
 def _vault(store: Store, number: PartitionId) -> VaultReader:

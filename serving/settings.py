@@ -20,6 +20,7 @@ from events.segment_log import SegmentSettings
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
 from training.attribution import HOUR_US, Windows
+from training.gate import GatePolicy
 from training.inventory import INVENTORY
 from training.learner.settings import LearnerSettings, Loss
 from training.surface import SURFACES, Surface, Values
@@ -162,6 +163,29 @@ class AlertsSettings(Section):
         return self
 
 
+class RetrainSettings(Section):
+    """When models are fitted again, and how they are judged."""
+
+    enabled: bool = True
+    """Whether the service starts retraining by itself: first when a history was imported, then on drift and on
+    schedule. By hand it can always be started."""
+    every_days: Annotated[float, Field(gt=0)] = 30.0
+    """The schedule: slow changes need no detector."""
+    cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+    """Drift does not start retraining sooner than this after the last: a model fitted an hour ago would learn nothing
+    new."""
+    shadow_hours: Annotated[float, Field(ge=0)] = 24.0
+    """How long a challenger without off-policy evidence is scored in silence before it is judged again, on what
+    happened since. 0: what the gate would put into shadow is promoted at once."""
+    records_min: Annotated[int, Field(ge=1)] = 10_000
+    """Records in the log from which a first model is fitted where nothing was imported."""
+    window_days: Annotated[float, Field(gt=0)] = 14.0
+    seed: Annotated[int, Field(ge=0)] = 1
+    kept: Annotated[int, Field(ge=0)] = 5
+    """Artefacts kept besides those in use."""
+    gate: GatePolicy = GatePolicy()
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -169,6 +193,7 @@ class Settings(Section):
     recommend: RecommendSettings = RecommendSettings()
     learning: LearningSettings = LearningSettings()
     alerts: AlertsSettings = AlertsSettings()
+    retrain: RetrainSettings = RetrainSettings()
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
@@ -254,7 +279,7 @@ def _names_beside(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     if len(loc) == 1:
         return tuple(Settings.model_fields)
     if loc[0] in _SECTIONS:
-        return tuple(_SECTIONS[str(loc[0])].model_fields)
+        return tuple((_SECTIONS[str(loc[0])] if len(loc) == 2 else GatePolicy).model_fields)
     return tuple(Surface.model_fields if len(loc) == 3 else Values.model_fields)
 
 
@@ -265,6 +290,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "recommend": RecommendSettings,
     "learning": LearningSettings,
     "alerts": AlertsSettings,
+    "retrain": RetrainSettings,
 }
 
 

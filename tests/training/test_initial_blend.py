@@ -53,7 +53,7 @@ def ndcg(asked: Stacked, weights: Vector) -> float:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.lists(st.sampled_from([0.0, 0.3, 0.9]), min_size=3, max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_ensemble_is_never_worse_than_its_best_member(seed: int, count: int, quality: list[float]) -> None:
     asked = requests(count, seed, (quality[0], quality[1], quality[2]))
     blend = fit_blend(asked, NAMES, prior())
@@ -61,20 +61,6 @@ def test_the_ensemble_is_never_worse_than_its_best_member(seed: int, count: int,
     assert blend.ndcg == pytest.approx(ndcg(asked, blend.weights), abs=1e-6)
     assert blend.ndcg >= max(alone.values()) - 1e-6
     assert blend.alone == pytest.approx(alone)
-
-
-def test_where_the_fit_is_worse_the_best_member_leads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fit that lost its way: the order of the best recommender is kept."""
-    from types import SimpleNamespace
-
-    from training import initial_blend
-
-    asked = requests(40, 3, (0.95, 0.0, 0.0))
-    astray = alone_weights(NAMES, "one") * -50
-    monkeypatch.setattr(initial_blend, "fit", lambda *_, **__: SimpleNamespace(value=astray))
-    blend = fit_blend(asked, NAMES, prior())
-    assert blend.fell_back == "one"
-    assert blend.weights.tolist() == alone_weights(NAMES, "one").tolist()
 
 
 def test_two_that_know_different_things_are_better_together() -> None:

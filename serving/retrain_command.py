@@ -1,0 +1,246 @@
+"""``everfold retrain``: fit on Ray, judge, keep, and have the service promote what passed.
+
+Everything lies in the data folder, so it works beside a running service and on a stopped one; only promotion is the
+service's, because it is a fact of its log. One retraining at a time runs over a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from actors.locking import FolderLock, holder
+from actors.reader import PartitionFiles
+from actors.store import Store
+from events.clock import Clock, millis
+from events.errors import Conflict, Held, Unavailable
+from events.types import ModelPromoted
+from serving.retrain_state import RetrainState
+from serving.service_client import ServiceClient
+from serving.settings import RetrainSettings, Settings
+from training.gate import Decided, Verdict
+from training.model import save
+from training.registry import MODELS_KEY, Judged, Registry, Standing, standing
+from training.replay import offsets_now
+from training.retraining import Cluster, Retrained, RetrainPlan, judge_shadow, retrain
+
+NICENESS: Final = 10
+"""Retraining waits for whoever answers: our own Ray's processes inherit it."""
+HOUR_MS: Final = 3_600_000
+FACTS_MAX: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """The command line's wishes."""
+
+    data: Path
+    address: str = ""
+    """Of a Ray cluster; empty: a Ray of our own on this machine."""
+    service: str = ""
+    """Of the running service; empty: the one over ``data``."""
+    by: str = "hand"
+    seed: int | None = None
+    """None: the settings'."""
+    cpus: int | None = None
+    promote: bool = True
+    shadow_hours: float | None = None
+    """None: the settings'."""
+
+
+def run_retrain(what: Retraining, environ: Mapping[str, str], clock: Clock, console: Console) -> None:
+    """Raises `Conflict` while another retraining runs over the folder, and as `training.retraining.retrain`."""
+    settings = Settings.load(what.data, environ)
+    lock = _alone(what.data)
+    try:
+        _Retrain(what, settings, clock, console).run()
+    finally:
+        lock.release()
+
+
+def standing_of(data: Path) -> Standing:
+    """Which model serves, read from the log. Raises `NotFound` for a folder without a store."""
+    store = Store.open(data)
+    number = store.partition(MODELS_KEY)
+    files = PartitionFiles(store.folder(number), number, store)
+    try:
+        told = files.history.events(MODELS_KEY, FACTS_MAX)
+    finally:
+        files.close()
+    return standing(event for one in reversed(told) if isinstance(event := one.payload.event, ModelPromoted))
+
+
+class _Retrain:
+    def __init__(self, what: Retraining, settings: Settings, clock: Clock, console: Console) -> None:
+        self._what = what
+        self._rules: RetrainSettings = settings.retrain
+        self._settings = settings
+        self._clock = clock
+        self._console = console
+        self._registry = Registry(what.data)
+        self._state = RetrainState(what.data)
+
+    def run(self) -> None:
+        what = self._what
+        began = time.monotonic()
+        self._state.started(millis(self._clock.now()), what.by)
+        now = standing_of(what.data)
+        plan = RetrainPlan(
+            data=what.data,
+            offsets=offsets_now(what.data),
+            champion=now.champion,
+            seed=self._rules.seed if what.seed is None else what.seed,
+            window_days=self._rules.window_days,
+            surfaces=self._settings.all_surfaces(),
+            gate=self._rules.gate,
+        )
+        with _Bar(self._console) as bar, self._cluster() as cluster:
+            self._judge_waiting(plan, cluster, bar)
+            made = retrain(plan, cluster, bar.tell)
+        self._keep(made, now)
+        seconds = time.monotonic() - began
+        self._console.print(f"Model {made.model.id} in {seconds:.0f} s: {made.verdict.decision}")
+        for reason in made.verdict.reasons:
+            self._console.print(f"  {reason}", soft_wrap=True)
+        self._follow(made.model.id, made.verdict.decision, made.verdict.reasons)
+
+    def _cluster(self) -> _Ray:
+        return _Ray(self._what.address, self._what.cpus)
+
+    def _judge_waiting(self, plan: RetrainPlan, cluster: Cluster, bar: _Bar) -> None:
+        """Challengers whose shadow period is over are judged on what happened since they were made."""
+        for judged in self.waiting(millis(self._clock.now())):
+            again = judge_shadow(plan, cluster, judged.model, judged.window[1], bar.tell)
+            if again is None:
+                self._registry.keep(_longer(judged, self._shadow_ms(), millis(self._clock.now())))
+                self._console.print(f"Model {judged.model}: too little happened since; it stays in shadow")
+                continue
+            decision: Decided = "promote" if again.verdict.decision == "shadow" else again.verdict.decision
+            verdict = _decided(again.verdict, decision)
+            self._registry.keep(
+                Judged(judged.model, verdict, millis(self._clock.now()), plan.champion, judged.window, 0, {})
+            )
+            self._console.print(f"Model {judged.model} after its shadow period: {decision}")
+            self._follow(judged.model, decision, verdict.reasons)
+            return
+
+    def waiting(self, now_ms: int) -> list[Judged]:
+        """Those whose shadow period is over, newest first."""
+        found = [judged for model in self._registry.ids() if (judged := self._registry.judged(model)) is not None]
+        over = [one for one in found if one.verdict.decision == "shadow" and 0 < one.shadow_until <= now_ms]
+        return sorted(over, key=lambda one: (-one.at, one.model))
+
+    def _keep(self, made: Retrained, now: Standing) -> None:
+        at = millis(self._clock.now())
+        window = (made.window.judging_from, made.window.until)
+        until = at + self._shadow_ms() if made.verdict.decision == "shadow" else 0
+        save(self._registry.folder, made.model)
+        known = self._registry.judged(made.model.id)
+        if known is None or known.verdict != made.verdict:
+            self._registry.keep(
+                Judged(made.model.id, made.verdict, at, now.champion, window, until, dict(made.latency_us))
+            )
+        shadows = [
+            model
+            for model in self._registry.ids()
+            if (judged := self._registry.judged(model)) is not None and judged.shadow_until
+        ]
+        gone = self._registry.collect(now, (made.model.id, *shadows[-2:]), self._rules.kept)
+        if gone:
+            self._console.print(f"Removed {len(gone)} old models.")
+
+    def _shadow_ms(self) -> int:
+        hours = self._rules.shadow_hours if self._what.shadow_hours is None else self._what.shadow_hours
+        return int(hours * HOUR_MS)
+
+    def _follow(self, model: str, decision: str, reasons: Sequence[str]) -> None:
+        if decision == "shadow" and self._shadow_ms() > 0:
+            self._console.print(f"It is judged again in {self._shadow_ms() / HOUR_MS:g} hours of traffic.")
+            return
+        if decision == "reject" or not self._what.promote:
+            return
+        try:
+            client = ServiceClient.of(self._what.data, self._what.service)
+            by = "gate" if self._what.by == "hand" else self._what.by
+            told = client.post(f"/v1/models/{model}/promote", {"by": by, "reasons": list(reasons)})
+        except Unavailable as stopped:
+            self._console.print(f"It was not promoted: {stopped}. Then: everfold models promote {model}")
+            return
+        self._console.print(f"Model {told['champion']} serves.")
+
+
+class _Ray:
+    """Ray is imported when it is needed, which takes a second, and started by ``with``."""
+
+    def __init__(self, address: str, cpus: int | None) -> None:
+        self._address = address
+        self._cpus = cpus
+
+    def __enter__(self) -> Cluster:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not self._address:
+            os.nice(max(0, NICENESS - os.nice(0)))
+        from training.on_ray import RayCluster
+
+        self._cluster = RayCluster(self._address, self._cpus)
+        return self._cluster.__enter__()
+
+    def __exit__(self, *why: object) -> None:
+        self._cluster.__exit__(None, None, None)
+
+
+class _Bar:
+    """What is being done, on the terminal; without one, a line per task that ended."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting Ray", total=None)
+
+    def __enter__(self) -> _Bar:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def tell(self, name: str, done: int, count: int) -> None:
+        if self._console.is_terminal:
+            self._progress.update(self._task, description=name, completed=done, total=count)
+        else:
+            self._console.print(f"{done}/{count} {name}")
+
+
+def _alone(data: Path) -> FolderLock:
+    Store.open(data)
+    folder = data / "run" / "retrain"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return FolderLock(folder)
+    except Held:
+        raise Conflict(f"{data} is being retrained already, by process {holder(folder)}: let it end") from None
+
+
+def _decided(verdict: Verdict, decision: Decided) -> Verdict:
+    return msgspec.structs.replace(verdict, decision=decision)
+
+
+def _longer(judged: Judged, shadow_ms: int, now_ms: int) -> Judged:
+    return msgspec.structs.replace(judged, shadow_until=now_ms + max(shadow_ms, HOUR_MS))
