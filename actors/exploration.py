@@ -23,7 +23,7 @@ from actors.catalogue import Catalogue, key, keys
 from actors.column import Column
 from actors.popularity import ALL, HALF_LIFE_MS, Popularity
 from actors.ranked import Floats, Ints, best, pack
-from actors.recency import weight
+from actors.recency import weight, weights
 from actors.signals import SIGNALS
 from actors.state import Change, StateReader
 
@@ -63,10 +63,10 @@ class Exploration:
         self._touched.update(range(first, self._catalogue.size))
         self._waiting = REFRESH
 
-    def shown(self, items: Ints, at: int) -> None:
-        """One impression of each of ``items`` (each once) at ``at`` (ms)."""
+    def shown(self, items: Ints, at: Ints) -> None:
+        """One impression of each entry of ``items``, at ``at`` (ms) of the same place."""
         self._grow()
-        self._seen.values[items] += weight(at, HALF_LIFE_MS)
+        np.add.at(self._seen.values, items, weights(at, HALF_LIFE_MS))
         self._touched.update(items.tolist())
         self._waiting += len(items)
 

@@ -76,6 +76,8 @@ class _Lessons:
         self.recommended: list[bool] = []
         self.baskets: list[Basket] = []
         self.transitions: list[Transition] = []
+        self.shown: list[int] = []
+        self.shown_at: list[int] = []
 
 
 class ItemProjection:
@@ -144,7 +146,7 @@ class ItemProjection:
         if meta.test or meta.bot:
             return
         if isinstance(event, Impression):
-            self._impression(event, fact.record.event_time)
+            self._impression(event, fact.record.event_time, lessons)
         if not isinstance(event, Interaction):
             return
         strength = SIGNALS[event.signal].weight
@@ -155,11 +157,11 @@ class ItemProjection:
         if observed:
             self._interaction(fact, sorted(observed), strength, lessons)
 
-    def _impression(self, event: Impression, at: int) -> None:
+    def _impression(self, event: Impression, at: int, lessons: _Lessons) -> None:
         names = self.catalogue.names
-        shown = sorted({idx for item in event.items if (idx := names.get(item, -1)) >= 0})
-        if shown:
-            self.exploration.shown(np.array(shown, np.int64), at)
+        shown = [idx for item in dict.fromkeys(event.items) if (idx := names.get(item, -1)) >= 0]
+        lessons.shown += shown
+        lessons.shown_at += [at] * len(shown)
 
     def _interaction(self, fact: Fact, items: list[int], strength: float, lessons: _Lessons) -> None:
         event, at, subject = fact.payload.event, fact.record.event_time, fact.record.subject
@@ -176,6 +178,8 @@ class ItemProjection:
             lessons.transitions += self._steps.take(subject, at, together)
 
     def _learn(self, lessons: _Lessons) -> list[Change]:
+        if lessons.shown:
+            self.exploration.shown(np.array(lessons.shown, np.int64), np.array(lessons.shown_at, np.int64))
         if not lessons.items:
             return []
         items = np.array(lessons.items, np.int64)
