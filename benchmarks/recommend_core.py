@@ -29,9 +29,10 @@ from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
 from actors.profile import EMPTY, Profile
 from actors.ranked import pack
 from actors.recency import weight
-from actors.state import Change
+from actors.state import Change, MemoryState
 from events.clock import SystemClock, millis
 from events.disk import LocalDisk
+from events.errors import NotFound
 from events.ids import Key, KeyHash, Millis
 from events.secrets import Secrets
 from events.types import Interaction, Line, Meta, Payload
@@ -43,6 +44,14 @@ from serving.journal import Journal
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
 from serving.spool import Spool
+from serving.weights import PublishedWeights, Weights
+from training.blend import FEATURES
+from training.learned import CONTEXT, OUTCOMES, Learned, SurfaceWeights
+from training.learned import KEY as LEARNED_KEY
+from training.learned import TABLE as LEARNED
+from training.learned import pack as pack_learned
+from training.model import Model
+from training.surface import SURFACES
 
 ITEMS = 92_000
 PATHS = 2_400
@@ -50,6 +59,7 @@ ANSWERS = 2_000
 WARM_UP = 200
 SEED = 7
 USER = "2375"
+STILL_HOME = SURFACES["home"].model_copy(update={"tau": 0.0, "floor": 0.0, "diversity": 0.0})
 
 
 def run(scale: float = 1.0) -> dict[str, float]:
@@ -75,10 +85,35 @@ def _measured(scale: float) -> dict[str, dict[str, float]]:
         answers = max(int(ANSWERS * scale), 50)
         figures = {surface: timed(answerer, request, profile, answers) for surface, request in requests.items()}
         figures["newcomer"] = timed(answerer, RecommendRequest(n=12), None, answers)
+        learning = Answerer(items, journal, SystemClock(), AnswerRules(), learned_weights())
+        figures["home_learned"] = timed(learning, requests["home"], profile, answers)
+        still = AnswerRules(surfaces={**SURFACES, "home": STILL_HOME})
+        figures["home_without_chance"] = timed(
+            Answerer(items, journal, SystemClock(), still), requests["home"], profile, answers
+        )
         figures["after_each_new_fact"] = timed(answerer, requests["home"], profile, answers, fresh=True)
         journal.close()
         items.close()
         return figures
+
+
+def learned_weights() -> Weights:
+    """Weights of every recommender for `home`, drawn at random, as the learner publishes them."""
+    rng = np.random.default_rng(SEED)
+    names, outcomes = tuple(SURFACES["home"].weights), len(OUTCOMES)
+    home = SurfaceWeights(
+        np.full(outcomes, -3.0),
+        rng.normal(size=(outcomes, len(names) * len(FEATURES))) / 10,
+        rng.normal(size=(outcomes, len(CONTEXT))) / 10,
+        np.full(len(names), 1 / len(names)),
+    )
+    row = MemoryState()
+    row.commit([(LEARNED, LEARNED_KEY, pack_learned(Learned("w1", "", names, {"home": home})))])
+    return Weights(PublishedWeights(row), no_model)
+
+
+def no_model(identity: str) -> Model:
+    raise NotFound(f"there is no model {identity}")
 
 
 def timed(

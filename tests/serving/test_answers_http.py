@@ -207,6 +207,15 @@ def test_nobody_in_particular_gets_an_answer(shop: Service) -> None:
     assert len(answer["items"]) == 3
 
 
+def test_the_slate_is_drawn_again_from_its_record(shop: Service) -> None:
+    answer = ask(shop, user_id="again", n=6)
+    record = shop.get(f"/v1/recommendations/{answer['recommendation_id']}").json
+    assert record["recomputed"] == {"identical": True}
+    assert [one["item_id"] for one in record["answered"]] == items(answer)
+    assert [one["propensity"] for one in record["answered"]] == [item["propensity"] for item in answer["items"]]
+    assert items(ask(shop, user_id="again", n=6)) == items(answer)
+
+
 def gains(shop: Service, answer: dict[str, Any]) -> object:
     """What the slots were drawn by: the same for everybody an answer knows nothing of, whatever chance made of it."""
     return shop.get(f"/v1/recommendations/{answer['recommendation_id']}").json["candidates"]
