@@ -58,6 +58,8 @@ from events.types import (
     ModelPromoted,
     Payload,
     SegmentChanged,
+    SegmentDefined,
+    SegmentDropped,
     SubjectErased,
     Tracked,
     Visited,
@@ -158,6 +160,8 @@ def _folded(profile: Profile, at: int, event_id: bytes, event: Event) -> Profile
             return profile  # done above: they do not wait for consent
         case ItemUpserted() | ItemDeleted() | ImportStarted() | ImportCompleted() | ModelPromoted() | DriftDetected():
             return profile  # facts of items and of the store own a chain, not a person's layers
+        case SegmentDefined() | SegmentDropped():
+            return profile
         case _:
             assert_never(event)
 

@@ -144,6 +144,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Expression:
+    """A number or a duration ready to be read."""
+
+    text: str
+    read: Callable[[Subject], Quantity | None]
+    reads: Reads
+    segments: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Value:
     """A typed part: how to read it. ``get`` gives what its kind says: Quantity or None, str or None, Verdict, Json."""
 
@@ -174,6 +184,19 @@ def understand(text: str) -> Rule:
     if value.verdict is None:
         raise BadRule(f"a rule says yes or no, this is a {value.kind}: compare it with something", value.position)
     return Rule(text, value.verdict, frozenset(typing.reads), frozenset(typing.segments))
+
+
+def understand_value(text: str) -> Expression:
+    """The number or duration (ms) in a text, such as a cluster measures by. Raises `BadRule`.
+
+    >>> sorted(understand_value("count(view, 7 days) / 7").reads)
+    ['view']
+    """
+    typing = _Typing()
+    value = typing.of(parse(text))
+    if value.quantity is None:
+        raise BadRule(f"a number or a duration is expected, this is a {value.kind}", value.position)
+    return Expression(text, value.quantity, frozenset(typing.reads), frozenset(typing.segments))
 
 
 class _Typing:

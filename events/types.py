@@ -207,6 +207,31 @@ class DriftDetected(Body, frozen=True, omit_defaults=True):
     """Means before and after, statistics, the window."""
 
 
+class SegmentDefined(Body, frozen=True, omit_defaults=True):
+    """A segment is this from here on; an earlier definition of the name is replaced. The facts about segments share one
+    key of the store's own, so their order is the log's. ``actors.segment_definition`` says what makes sense."""
+
+    name: str
+    rule: str = ""
+    """Who enters, in the language of ``actors.segment_syntax``. Empty for a cluster."""
+    stay: str = ""
+    """A member stays while this holds; empty: while ``rule`` does."""
+    kind: Literal["rule", "cluster", "score"] = "rule"
+    version: int = 1
+    description: str = ""
+    cluster: dict[str, Json] = {}
+    """What a cluster's membership is computed from (``actors.segment_cluster``)."""
+    by: str = ""
+    """Who said so: ``settings``, ``clusters``, or the name given with the request."""
+
+
+class SegmentDropped(Body, frozen=True, omit_defaults=True):
+    """There is no such segment any more; whoever was in it leaves."""
+
+    name: str
+    by: str = ""
+
+
 Event: TypeAlias = (
     Interaction
     | Impression
@@ -225,6 +250,8 @@ Event: TypeAlias = (
     | SegmentChanged
     | ModelPromoted
     | DriftDetected
+    | SegmentDefined
+    | SegmentDropped
 )
 
 EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
@@ -245,6 +272,8 @@ EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
     ("segment_changed", 1): SegmentChanged,
     ("model_promoted", 1): ModelPromoted,
     ("drift_detected", 1): DriftDetected,
+    ("segment_defined", 1): SegmentDefined,
+    ("segment_dropped", 1): SegmentDropped,
 }
 """The newest version of every type. Older versions live on in `UPCASTS`."""
 

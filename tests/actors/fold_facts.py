@@ -86,6 +86,8 @@ BODIES = {
     types.SegmentChanged: st.builds(types.SegmentChanged, TEXT, st.booleans(), OBJECT),
     types.ModelPromoted: st.builds(types.ModelPromoted, TEXT, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple)),
     types.DriftDetected: st.builds(types.DriftDetected, TEXT, st.lists(TEXT, max_size=2).map(tuple), TEXT, OBJECT),
+    types.SegmentDefined: st.builds(types.SegmentDefined, TEXT, TEXT, TEXT, cluster=OBJECT),
+    types.SegmentDropped: st.builds(types.SegmentDropped, TEXT, TEXT),
 }  # fmt: skip
 """One strategy per event type; a test compares the keys with the table of types."""
 

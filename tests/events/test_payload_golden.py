@@ -37,6 +37,8 @@ KNOWN = {
     ("segment_changed", 1),
     ("model_promoted", 1),
     ("drift_detected", 1),
+    ("segment_defined", 1),
+    ("segment_dropped", 1),
 }
 """Every (type, version) ever written; one that is no longer the newest has an upcast."""
 
