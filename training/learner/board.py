@@ -1,7 +1,7 @@
 """The board: lists whose windows are open. The join of `training.attribution`, kept in tables as facts come in.
 
     pending     list id → the list, who saw it, what came of it
-    by_subject  subject → its lists, in the order they were shown
+    by_subject  subject → (shown at, list id) of its lists, in that order
     due         (log time, kind, id) → ∅   what ends then: a window of a list, or the memory of a refusal
     shown_order (shown at, list id) → ∅    for making room
     refused     subject → when it refused personalization
@@ -13,6 +13,7 @@ Changes are held in memory until they are committed; reading sees them.
 from __future__ import annotations
 
 import struct
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -35,6 +36,8 @@ TAUGHT: Final = "taught"
 KIND_FORGET: Final = len(OUTCOMES)
 """Kind of a due row that ends the memory of a refusal; lower ones are outcomes whose window closes."""
 LIST_ID_BYTES_MAX: Final = 64
+LISTS_PER_PERSON: Final = 256
+"""Lists of one person that wait at once: thirty-six a day. Beyond, the one shown first gives way."""
 CLOSE_MAX: Final = 512
 """Windows that may close in one round: half a second of learning at most."""
 
@@ -82,6 +85,8 @@ class Board:
         self._changed: dict[tuple[str, bytes], bytes | None] = {}
         self._soon: tuple[int, int] | None = None
         self._soon_known = False
+        self._oldest_from = b""
+        """Of the order, what lies before was given up since the last commit."""
         self.count = count
         self.counts: Counter[str] = Counter()
         """What happened since `changes` was last called."""
@@ -110,23 +115,20 @@ class Board:
     def act(self, act: Act) -> list[Joined]:
         """Join an act, item by item."""
         joined: list[Joined] = []
-        mine: list[tuple[str, Pending]] | None = None
+        read: dict[str, Pending | None] = {}
+        mine: list[str] | None = None
         for item in act.items:
-            found = self._named(act, item)
-            how = "list"
+            how, found = "list", self._named(act, item, read)
             if found is None:
-                if mine is None:
-                    mine = self._lists_of(act.subject)
-                how, found = "subject", self._latest(act, item, mine)
+                mine = self._within(act) if mine is None else mine
+                how, found = "subject", self._latest(item, mine, read)
             if found is None:
                 self.counts[f"unjoined_{act.outcome}"] += 1
                 continue
             self.counts[f"joined_{act.outcome}_{how}"] += 1
-            list_id, pending, slot = found
-            marked = self._mark(act, list_id, pending, slot)
+            marked = self._mark(act, *found)
             if marked is not None:
                 joined.append(marked)
-                mine = None  # rows read before are stale now
         return joined
 
     def forget(self, subject: bytes) -> None:
@@ -188,6 +190,7 @@ class Board:
         self._changed.clear()
         self.counts.clear()
         self._soon_known = False
+        self._oldest_from = b""
         return out
 
     def _look_ahead(self) -> tuple[int, int] | None:
@@ -217,25 +220,33 @@ class Board:
 
     def _open(self, list_id: str, pending: Pending) -> None:
         if self.count >= self._settings.lists_max:
-            self._make_room()
+            self._crowd_out(self._oldest())
+        mine = self._shown_to(pending.subject)
+        if len(mine) >= LISTS_PER_PERSON:
+            self._crowd_out(mine[0][1])
         name = list_id.encode()
         self._put(PENDING, name, _ENCODE(pending))
         self._put(ORDER, _AT.pack(pending.at) + name, b"")
-        self._put(BY_SUBJECT, pending.subject, _ENCODE([*self._ids_of(pending.subject), list_id]))
+        shown = self._shown_to(pending.subject)
+        insort(shown, (pending.at, list_id), key=lambda entry: entry[0])
+        self._put(BY_SUBJECT, pending.subject, _ENCODE(shown))
         for kind, outcome in enumerate(OUTCOMES):
             self._put(DUE, _due_key(pending.at + self._settings.windows.of(outcome), kind, name), b"")
         self.count += 1
         self.counts["lists"] += 1
 
-    def _make_room(self) -> None:
-        oldest = next(
-            (key for key, _ in self._store.scan(ORDER) if self._changed.get((ORDER, key), b"") is not None), None
-        )
-        fresh = [key for (table, key), value in self._changed.items() if table == ORDER and value is not None]
-        key = min([*fresh, *([oldest] if oldest is not None else [])])
-        list_id = key[8:].decode()
+    def _oldest(self) -> str:
+        """The list shown first, of those committed before those that are not."""
+        for key, _ in self._store.scan(ORDER, self._oldest_from):
+            self._oldest_from = key
+            if self._changed.get((ORDER, key), b"") is not None:
+                return key[8:].decode()
+        fresh = (key for (table, key), value in self._changed.items() if table == ORDER and value is not None)
+        return min(fresh)[8:].decode()
+
+    def _crowd_out(self, list_id: str) -> None:
         pending = self._pending(list_id)
-        assert pending is not None
+        assert pending is not None, f"list {list_id} stands in an index and is not pending"
         self.counts["rows_crowded_out"] += len(pending.seen)
         self._drop(list_id, pending)
 
@@ -243,7 +254,7 @@ class Board:
         name = list_id.encode()
         self._put(PENDING, name, None)
         self._put(ORDER, _AT.pack(pending.at) + name, None)
-        left = [one for one in self._ids_of(pending.subject) if one != list_id]
+        left = [entry for entry in self._shown_to(pending.subject) if entry[1] != list_id]
         self._put(BY_SUBJECT, pending.subject, _ENCODE(left) if left else None)
         if not left:
             self._put(TAUGHT, pending.subject, None)
@@ -251,26 +262,37 @@ class Board:
             self._put(DUE, _due_key(pending.at + self._settings.windows.of(OUTCOMES[kind]), kind, name), None)
         self.count -= 1
 
-    def _named(self, act: Act, item: str) -> tuple[str, Pending, int] | None:
-        """The row of the list the act names."""
+    def _named(self, act: Act, item: str, read: dict[str, Pending | None]) -> tuple[str, Pending, int] | None:
+        """The row of the list the act names; ``read`` holds what this act has looked at."""
         if not act.list_id or len(act.list_id) > LIST_ID_BYTES_MAX:
             return None
-        pending = self._pending(act.list_id)
+        pending = self._read(act.list_id, read)
         slot = _slot(pending, item)
         if pending is None or slot < 0 or not counts_for(pending.at, act, self._settings.windows, named=True):
             return None
         return act.list_id, pending, slot
 
-    def _latest(self, act: Act, item: str, lists: list[tuple[str, Pending]]) -> tuple[str, Pending, int] | None:
-        """The row of the subject's list shown last that holds the item."""
-        best: tuple[str, Pending, int] | None = None
-        for list_id, pending in lists:
+    def _within(self, act: Act) -> list[str]:
+        """The subject's lists whose window for the outcome is open, the last shown first."""
+        windows = self._settings.windows
+        shown = self._shown_to(act.subject)
+        return [list_id for at, list_id in reversed(shown) if counts_for(at, act, windows, named=False)]
+
+    def _latest(
+        self, item: str, lists: Sequence[str], read: dict[str, Pending | None]
+    ) -> tuple[str, Pending, int] | None:
+        """The row of the first of ``lists`` that holds the item."""
+        for list_id in lists:
+            pending = self._read(list_id, read)
             slot = _slot(pending, item)
-            if slot >= 0 and pending.at <= act.at and (best is None or pending.at >= best[1].at):
-                best = list_id, pending, slot
-        if best is None or not counts_for(best[1].at, act, self._settings.windows, named=False):
-            return None
-        return best
+            if pending is not None and slot >= 0:
+                return list_id, pending, slot
+        return None
+
+    def _read(self, list_id: str, read: dict[str, Pending | None]) -> Pending | None:
+        if list_id not in read:
+            read[list_id] = self._pending(list_id)
+        return read[list_id]
 
     def _mark(self, act: Act, list_id: str, pending: Pending, slot: int) -> Joined | None:
         """Note what came of a row; None where it was known, or where this person has taught enough."""
@@ -302,12 +324,13 @@ class Board:
         )
 
     def _lists_of(self, subject: bytes) -> list[tuple[str, Pending]]:
-        found = ((list_id, self._pending(list_id)) for list_id in self._ids_of(subject))
+        found = ((list_id, self._pending(list_id)) for _, list_id in self._shown_to(subject))
         return [(list_id, pending) for list_id, pending in found if pending is not None]
 
-    def _ids_of(self, subject: bytes) -> list[str]:
+    def _shown_to(self, subject: bytes) -> list[tuple[int, str]]:
+        """(when it was shown, id) of the subject's lists, the last shown last."""
         row = self._get(BY_SUBJECT, subject)
-        return [] if row is None else msgspec.msgpack.decode(row, type=list[str])
+        return [] if row is None else msgspec.msgpack.decode(row, type=list[tuple[int, str]])
 
     def _pending(self, list_id: str) -> Pending | None:
         row = self._get(PENDING, list_id.encode())

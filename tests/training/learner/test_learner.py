@@ -22,7 +22,7 @@ from events.types import Consented, DriftDetected, Meta, ModelPromoted, Signal, 
 from training.attribution import Windows
 from training.learned import KEY, TABLE, Learned, SurfaceWeights, unpack
 from training.learner.blends import Blends
-from training.learner.board import KIND_FORGET
+from training.learner.board import KIND_FORGET, LISTS_PER_PERSON
 from training.learner.settings import LearnerSettings
 
 
@@ -228,6 +228,19 @@ def test_beyond_the_most_lists_the_first_shown_gives_way() -> None:
     assert counts(learner)["rows_crowded_out"] == 9
     settle(learner, START + 30 * DAY)
     assert counts(learner)["learned_click"] == 6
+
+
+def test_of_one_person_only_so_many_lists_wait_at_once() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store, LearnerSettings(rows_per_hour=10_000))
+    for number in range(LISTS_PER_PERSON + 3):
+        shop.now += SECOND
+        shop.answer(f"r{number}", "tea")
+        shop.add(0, "ann", seen(f"r{number}", "tea"))
+    settle(learner, shop.now, limit=100)
+    assert len(list(store.scan("pending"))) == LISTS_PER_PERSON
+    assert store.get("pending", b"r2") is None
+    assert counts(learner)["rows_crowded_out"] == 3
 
 
 def test_a_list_seen_long_after_it_was_answered_is_not_learned_from() -> None:
