@@ -26,12 +26,15 @@ from actors.keeper import Keeper, Watched
 from actors.on_ray import NAMESPACE, STATUS_S, Hosts, RayHost, answered
 from actors.outbox import Append
 from actors.store import Store
+from events.clock import SystemClock, millis
 from events.errors import EverfoldError
 from serving.follower_host import FOLDER, Followed, appending
 from serving.http import Receive, Scope, Send
 from serving.opening import open_host
 from serving.processes import children, die_with, kill
+from serving.retrain_schedule import RetrainSchedule, start_retrain
 from serving.run import Run
+from serving.settings import Settings
 
 FOLLOWERS_SILENT_S: Final = 30.0
 """Followers may fold a large batch for seconds, and nobody waits for them as for a host."""
@@ -181,6 +184,7 @@ def main() -> None:
     die_with(run.parent)
     service = Service(run)
     service.start()
+    schedule = _schedule(run)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -199,3 +203,17 @@ def main() -> None:
             service.check()
         except (EverfoldError, OSError, ray.exceptions.RayError):
             log.exception("keeping hosts alive")
+        if schedule is not None:
+            schedule.check(millis(SystemClock().now()))
+
+
+def _schedule(run: Run) -> RetrainSchedule | None:
+    """Retraining by the service itself. Under the demo nobody answers yet, so nothing is waited for: the first model
+    serves as soon as the gate lets it pass."""
+    if run.app:
+        return None
+    data = Path(run.data)
+    command = [sys.executable, "-m", "serving.cli", "retrain", "--data", run.data]
+    command += ["--service", f"http://127.0.0.1:{run.ports.front}", *(["--shadow-hours", "0"] if run.demo else [])]
+    rules = Settings.load(data, os.environ).retrain
+    return RetrainSchedule(data, rules, functools.partial(start_retrain, command, data / "run" / "retrain.log"))
