@@ -77,8 +77,11 @@ def start(data: Path, port: int | None = None, log: Path | None = None) -> Servi
     """Start ``everfold up --no-demo`` on ``data`` and wait until it is ready."""
     port = port or free_port()
     command = [sys.executable, "-m", "serving.cli", "up", "--no-demo", "--data", str(data), "--port", str(port)]
+    quiet = {"EVERFOLD_RETRAIN__ENABLED": "false"}  # nothing starts by itself beside what is measured
     with open(log or os.devnull, "ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=Path(__file__).parent.parent)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=Path(__file__).parent.parent, env={**os.environ, **quiet}
+        )
     try:
         wait_ready(port, process)
     except RuntimeError:
