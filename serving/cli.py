@@ -146,6 +146,7 @@ def evaluate(
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of sampling and intervals.")] = 0,
     encoding: Annotated[str, typer.Option(help="Of event files.")] = "utf-8-sig",
+    refit: Annotated[bool, typer.Option(help="Let columns learn from the validation rows before the test.")] = True,
 ) -> None:
     """Measure recommenders and their blend on a data set: full ranking, splits that respect time, intervals."""
     from rich.console import Console
@@ -154,7 +155,7 @@ def evaluate(
     from training.evaluation.protocols import Evaluation
 
     console = Console(highlight=False)
-    run(format_name, Evaluation(data, split, seed, encoding, console.print), report, console)
+    run(format_name, Evaluation(data, split, seed, encoding, refit, console.print), report, console)
 
 
 @app.command("what-if")

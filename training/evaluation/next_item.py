@@ -67,6 +67,8 @@ class Protocol:
     columns: Callable[[Past], Mapping[str, Column]]
     """From what may be learned from to the columns, `BASELINES` among them."""
     repeats: bool = False
+    refit: bool = True
+    """Whether the columns learn from the validation rows too before they are asked on the test."""
     l2: float = 1e-3
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
@@ -147,8 +149,8 @@ def _fold(
     on_validation = scored(columns, validation, protocol.repeats)
     weights = learned(on_validation, validation, tuple(columns), protocol.l2)
     say(f"{split.name}: learned {len(weights.names)} weights from {len(validation):,} validation requests")
-    past = Past.of(table, np.union1d(split.fit, split.validation))
-    on_test = scored(protocol.columns(past), test, protocol.repeats)
+    past = Past.of(table, np.union1d(split.fit, split.validation) if protocol.refit else split.fit)
+    on_test = scored(protocol.columns(past) if protocol.refit else columns, test, protocol.repeats)
     say(f"{split.name}: ranked {table.items:,} items for {len(test):,} test requests")
     checked, answer = blended(on_validation, validation, weights), blended(on_test, test, weights)
     return Fold(split, past, weights, validation, test, on_validation, on_test, checked, answer)
@@ -298,7 +300,12 @@ def _report(run: _Run, seconds: float) -> Report:
         {name: ModelScores(tested[name], validated[name]) for name in tested},
         _mean_weights(run),
         seconds,
-        settings={**run.protocol.settings, "l2": run.protocol.l2, "candidates": CANDIDATES},
+        settings={
+            **run.protocol.settings,
+            "l2": run.protocol.l2,
+            "candidates": CANDIDATES,
+            "refit": run.protocol.refit,
+        },
         differences=_differences(test, run),
         beyond=_beyond(run, run.lists()),
         groups=_groups(test[ENSEMBLE][f"ndcg@{K}"], run),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -39,6 +39,8 @@ class Evaluation:
     seed: int = 0
     encoding: str = ENCODING
     """Of event files."""
+    refit: bool = True
+    """Whether next-item columns learn from the validation rows too before they are asked on the test."""
     say: Callable[[str], None] = silent
 
 
@@ -122,7 +124,8 @@ def _next_item(table: HistoryTable, what: Evaluation, protocol: Protocol, usual:
     what.say(f"read {len(table):,} rows of {table.users:,} users and {table.items:,} items")
     name = what.split or usual
     kept = without_last(table) if name == "tuning" else table
-    return next_item.evaluate(kept, _splits(kept, name), protocol, what.seed, what.say)
+    asked = replace(protocol, refit=what.refit)
+    return next_item.evaluate(kept, _splits(kept, name), asked, what.seed, what.say)
 
 
 def _splits(table: HistoryTable, name: str) -> list[Split]:
