@@ -69,3 +69,9 @@ def test_limits_and_consent_reach_the_intake(tmp_path: Path) -> None:
 
 def test_names_of_others_and_our_own_stamps_are_left_alone(tmp_path: Path) -> None:
     assert load(tmp_path, PATH="x", EVERFOLD_RUN="abc", EVERFOLD_REQUIRE="node") == Settings()
+
+
+def test_a_temperature_nobody_can_estimate_with_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "everfold.toml").write_text("[surfaces.own]\nweights = {popularity = 1.0}\ntau = 0.01\n")
+    with pytest.raises(BadSettings, match=r"surfaces\.own\.tau.*at least 0\.05"):
+        Settings.load(tmp_path, {})
