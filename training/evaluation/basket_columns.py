@@ -69,6 +69,28 @@ WITHIN: Final = (
     "store_lift",
 )
 """Taken as z within the request besides: what counts is being ahead of the other candidates."""
+DERIVED: Final = (
+    "overdue",
+    "kind_overdue",
+    "per_basket",
+    "rebuy",
+    "hour_mean",
+    "weekday_mean",
+    "kind_share",
+    "again",
+    "regular",
+    "rebuy_rate",
+    "store_lift",
+    "log_count",
+    "log_popular_3d",
+    "log_popular_30d",
+    "due",
+    "recency_baskets",
+    "recency",
+)
+"""Ratios and products that `derived` makes."""
+INPUTS: Final = len(LOGS) + len(TIMES) + len(AS_THEY_ARE) + len(DERIVED) + len(WITHIN)
+_BLOCK: Final = 512
 HALF_HOUR: Final = 0.02
 YEAR: Final = 400.0
 
@@ -96,6 +118,20 @@ class Batch:
     @property
     def sizes(self) -> Int64:
         return np.diff(self.start)
+
+    def part(self, first: int, last: int) -> Batch:
+        """Requests ``first`` to ``last``, the latter excluded."""
+        start = self.start[first : last + 1]
+        rows = slice(int(start[0]), int(start[-1]))
+        return Batch(
+            self.basket[first:last],
+            start - start[0],
+            self.item[rows],
+            self.facts[rows],
+            self.wanted[rows],
+            self.histories[first:last],
+            self.popular[first:last],
+        )
 
 
 def trimmed(asked: Asked, most: int) -> Asked:
@@ -136,15 +172,25 @@ def z_within(values: Float32, start: Int64) -> Float32:
 
 
 def inputs(given: Batch) -> Float32:
-    """Shape (rows, inputs): what the network sees, not standardised yet."""
+    """Shape (rows, inputs): what the network sees, not standardised yet. Made block by block: the table is the largest
+    thing there is, and a second one of its size would not fit beside it."""
+    table = np.empty((len(given.item), INPUTS), np.float32)
+    for first in range(0, len(given), _BLOCK):
+        last = min(first + _BLOCK, len(given))
+        _describe(given.part(first, last), table[given.start[first] : given.start[last]])
+    return table
+
+
+def _describe(given: Batch, out: Float32) -> None:
     made = derived(given)
     within = np.stack([made[name] if name in made else given.fact(name) for name in WITHIN], axis=1)
     parts = [np.log1p(np.clip(given.fact(name), 0.0, YEAR * 10)) for name in LOGS]
     parts += [np.log(np.clip(given.fact(name), 0.0, YEAR) + HALF_HOUR) for name in TIMES]
     parts += [given.fact(name) for name in AS_THEY_ARE]
-    parts += [made[name] for name in made]
-    table = np.stack(parts, axis=1).astype(np.float32)
-    return np.concatenate((table, np.clip(z_within(within, given.start), -3.0, 8.0)), axis=1)
+    parts += [made[name] for name in DERIVED]
+    for column, values in enumerate(parts):
+        out[:, column] = values
+    out[:, len(parts) :] = np.clip(z_within(within, given.start), -3.0, 8.0)
 
 
 def derived(given: Batch) -> Mapping[str, Float32]:

@@ -81,9 +81,7 @@ def fit(lists: Lists, seed: int, shape: Shape = Shape(), after: Callable[[int, N
 
 def _fitted(lists: Lists, seed: int, shape: Shape, after: Callable[[int, Net], None] | None) -> Net:
     random = np.random.default_rng(seed)
-    mean = lists.inputs.mean(axis=0, dtype=np.float64)
-    scale = 1.0 / (lists.inputs.std(axis=0, dtype=np.float64) + 1e-6)
-    net = Net(mean.astype(np.float32), scale.astype(np.float32), _begin(lists.inputs.shape[1], shape, random))
+    net = Net(*_moments(lists.inputs), _begin(lists.inputs.shape[1], shape, random))
     useful = np.flatnonzero(np.add.reduceat(lists.wanted.astype(np.int64), lists.start[:-1]) > 0)
     adam = _Adam(net.weights, shape, total=shape.epochs * (len(useful) // shape.requests))
     for epoch in range(shape.epochs):
@@ -93,6 +91,19 @@ def _fitted(lists: Lists, seed: int, shape: Shape, after: Callable[[int, Net], N
         if after is not None:
             after(epoch + 1, Net(net.mean, net.scale, tuple(each.copy() for each in net.weights)))
     return net
+
+
+def _moments(inputs: Float32) -> tuple[Float32, Float32]:
+    """Mean and 1 / deviation of each input. Block by block: a float64 copy of all would take more than everything
+    else."""
+    total, squares = np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])
+    for begin in range(0, len(inputs), _ROWS):
+        block = inputs[begin : begin + _ROWS].astype(np.float64)
+        total += block.sum(axis=0)
+        squares += np.square(block).sum(axis=0)
+    mean = total / len(inputs)
+    deviation = np.sqrt(np.maximum(squares / len(inputs) - mean * mean, 0.0))
+    return mean.astype(np.float32), (1.0 / (deviation + 1e-6)).astype(np.float32)
 
 
 def _begin(width: int, shape: Shape, random: np.random.Generator) -> tuple[Float32, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ import numpy as np
 from events.errors import BadRequest
 from training.evaluation import basket_net, listwise, metrics
 from training.evaluation.basket_columns import Batch, batch, inputs, trimmed, z_within
-from training.evaluation.basket_facts import Float32, Float64, Walk
+from training.evaluation.basket_facts import Asked, Float32, Float64, Walk
 from training.evaluation.basket_lists import K, Lists, Part, filled_up, first_ten, wanted
 from training.evaluation.basket_log import BasketLog, Int32
 from training.evaluation.basket_models import NAMES, Models, at_candidates
@@ -88,7 +89,7 @@ def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], No
         if not log.weeks(*weeks).any():
             raise BadData(f"the transactions have no basket in weeks {weeks[0]}-{weeks[1]}: give the whole year")
     asked = _asked(log, seed, say)
-    net, curve = _network(asked.pop("net"), asked["validation"], log, seed)
+    net, curve = _network(_lists(asked.pop("net")), asked["validation"], log, seed)
     say("fitted the network")
     fitted = _Fitted(log, net, Models(log, int(np.searchsorted(log.week, FIT_WEEKS[1], "right")), seed))
     validation, test = (_part(fitted, asked.pop(name)) for name in ("validation", "test"))
@@ -159,18 +160,24 @@ def _asked(log: BasketLog, seed: int, say: Callable[[str], None]) -> dict[str, B
     }
     if not parts["net"].any():
         parts["net"] = log.weeks(*NET_WEEKS)
-    asked = Walk(log).ask(parts["net"] | parts["validation"] | parts["test"])
-    rows = [trimmed(one, NET_CANDIDATES) if parts["net"][one.basket] else one for one in asked]
-    say(f"walked through {len(log):,} baskets, asked before {len(rows):,}")
-    return {name: batch([row for row in rows if chosen[row.basket]]) for name, chosen in parts.items()}
+    rows: dict[str, list[Asked]] = {name: [] for name in parts}
+    for one in Walk(log).ask(parts["net"] | parts["validation"] | parts["test"]):
+        part = next(name for name, chosen in parts.items() if chosen[one.basket])
+        rows[part].append(trimmed(one, NET_CANDIDATES) if part == "net" else one)
+    say(f"walked through {len(log):,} baskets, asked before {sum(map(len, rows.values())):,}")
+    return {name: batch(rows.pop(name)) for name in parts}
 
 
 CURVE_REQUESTS: Final = 2_000
 
 
-def _network(lists: Batch, validation: Batch, log: BasketLog, seed: int) -> tuple[basket_net.Net, Curve]:
+def _lists(given: Batch) -> basket_net.Lists:
+    return basket_net.Lists(inputs(given), given.start, given.wanted)
+
+
+def _network(lists: basket_net.Lists, validation: Batch, log: BasketLog, seed: int) -> tuple[basket_net.Net, Curve]:
     """The network, and how well it orders the first validation requests after each epoch."""
-    some = _head(validation, CURVE_REQUESTS)
+    some = validation.part(0, min(CURVE_REQUESTS, len(validation)))
     seen, relevant = inputs(some), wanted(log, some).all_items
     points: list[tuple[float, float]] = []
 
@@ -178,24 +185,8 @@ def _network(lists: Batch, validation: Batch, log: BasketLog, seed: int) -> tupl
         ranked = first_ten(some, net.score(seen))
         points.append((float(epoch), float(metrics.accuracy(ranked, relevant, K)[f"ndcg@{K}"].mean())))
 
-    table = basket_net.Lists(inputs(lists), lists.start, lists.wanted)
-    net = basket_net.fit(table, seed, after=after)
+    net = basket_net.fit(lists, seed, after=after)
     return net, Curve("Learning curve of the network", "epochs", f"validation ndcg@{K}", {NET: points})
-
-
-def _head(given: Batch, count: int) -> Batch:
-    rows = slice(0, int(given.start[: count + 1][-1]))
-    start = given.start[: count + 1]
-    number = len(start) - 1
-    return Batch(
-        given.basket[:number],
-        start,
-        given.item[rows],
-        given.facts[rows],
-        given.wanted[rows],
-        given.histories[:number],
-        given.popular[:number],
-    )
 
 
 def _part(fitted: _Fitted, given: Batch) -> Part:
@@ -204,7 +195,7 @@ def _part(fitted: _Fitted, given: Batch) -> Part:
     count, frequency = given.fact("count"), given.fact("count_90d")
     popular = given.fact("popular_30d")
     behind = np.float32(1e-9) * popular
-    logit = fitted.net.score(inputs(given))
+    logit = _logits(fitted.net, given)
     lists = {
         "popularity": Lists(given.popular, first_ten(given, popular, given.fact("own") == 0)),
         "personal_count": _listed(given, count + behind),
@@ -218,6 +209,13 @@ def _part(fitted: _Fitted, given: Batch) -> Part:
     z = z_within(np.stack(list(columns.values()), axis=1), given.start)
     features = np.concatenate((logit[:, None], listwise.log_features(z)), axis=1).astype(np.float32)
     return Part(given, want, lists, features, np.zeros(len(given.item)))
+
+
+def _logits(net: basket_net.Net, given: Batch) -> Float32:
+    """The network's scores, block by block of requests."""
+    ends = [*range(0, len(given), CURVE_REQUESTS), len(given)]
+    blocks = [net.score(inputs(given.part(first, last))) for first, last in pairwise(ends)]
+    return np.concatenate(blocks)
 
 
 COLUMNS: Final = ("popularity", "trending", FREQUENCY, "recent_baskets", "product_type", *NAMES)

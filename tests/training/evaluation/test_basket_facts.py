@@ -84,7 +84,7 @@ def test_the_first_basket_of_all_has_no_candidates() -> None:
     assert len(asked(log_of(ROWS))[0].item) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(logs)
 def test_facts_are_the_same_when_everything_from_the_moment_on_is_cut_off_or_replaced(log: BasketLog) -> None:
     before = asked(log)
@@ -111,7 +111,7 @@ def test_baskets_of_one_moment_are_asked_before_any_of_them_is_learned() -> None
     assert found[2].item.tolist() == found[1].item.tolist() == [1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(logs)
 def test_asking_for_some_baskets_gives_what_asking_for_all_does(log: BasketLog) -> None:
     every = asked(log)
@@ -119,7 +119,7 @@ def test_asking_for_some_baskets_gives_what_asking_for_all_does(log: BasketLog) 
     assert [one.facts.tobytes() for one in some] == [one.facts.tobytes() for one in every[::3]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(logs)
 def test_inputs_are_finite_and_z_scores_of_a_request_have_mean_0(log: BasketLog) -> None:
     rows = batch([one for one in asked(log) if len(one.item)] or asked(log_of(ROWS))[1:])
