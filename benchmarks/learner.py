@@ -34,7 +34,7 @@ from events.ids import Key, Micros, event_id, user_key
 from events.record import Draft
 from events.types import Event, Impression, Interaction, Line, Meta
 from serving.decision import FORMAT, Decision, Rules, Shown, Versions, encode
-from serving.decisions import SPOOL_FOLDER
+from serving.decisions import SPOOL_FOLDER, open_shipper
 from serving.follower_host import FollowerHost
 from serving.learning import Learner
 from serving.opening import host_settings, open_store, opening
@@ -154,6 +154,7 @@ def cost(data: Path, lists: int) -> dict[str, float]:
     settings, clock = Settings(), ManualClock(Micros(START))
     folder = Folder.make(data, settings, clock)
     asyncio.run(written(folder, settings, clock, lists))
+    open_shipper(data, 0).close()  # the decisions' index is there; what was answered is found in the spool
     learner = Learner(folder.store, settings)
     figures: dict[str, float] = {}
     counted = time.process_time()

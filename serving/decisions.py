@@ -160,6 +160,13 @@ class Decisions:
         """The sealed entry. Spool first: an entry is in the log before its spool goes."""
         return spool.entry_at(self._spools, place) or self._logged(BY_ID, place.id)
 
+    def whole(self) -> bool:
+        """Whether all that was shipped can be found: not while the index is made again after a machine crash."""
+        try:
+            return self._index.offsets().get(INDEXED, 0) >= self._log.bounds()[1]
+        except (Unavailable, NotFound):
+            return False
+
     def answered(self, request: bytes) -> Entry | None:
         """The shipped entry of a request, by its hash."""
         return self._logged(BY_REQUEST, request)

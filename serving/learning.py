@@ -17,7 +17,7 @@ from actors.recorded import RecordedFollower
 from actors.state import StateReader
 from actors.store import Store
 from events.disk import LocalDisk
-from events.errors import BadId, Corrupt, EverfoldError, NotFound
+from events.errors import BadId, Corrupt, EverfoldError, NotFound, Unavailable
 from events.ids import PartitionId
 from events.record import Record
 from events.segment_log import SegmentLogReader
@@ -35,7 +35,7 @@ from training.drift import Detection
 from training.inventory import INVENTORY
 from training.learned import CONTEXT, OUTCOMES, Learned
 from training.learner.projection import LearnerProjection, Teaching
-from training.learner.shown import ShownList
+from training.learner.shown import WIDTH, ShownList
 from training.model import FOLDER as MODELS
 from training.model import load
 
@@ -44,22 +44,24 @@ NAME: Final = "learner"
 
 
 class DecidedLists:
-    """`training.learner.shown.ShownSource` over decision records."""
+    """`training.learner.shown.ShownSource` over decision records. One without features, or of nothing, is none."""
 
     def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
 
     def shown(self, list_id: str) -> ShownList | None:
         try:
-            return shown_list(self._decisions.lookup(list_id))
+            decision = self._decisions.lookup(list_id)
         except (BadId, NotFound, Corrupt):
             return None
+        logged = len(decision.features) == 4 * len(decision.slate) * len(decision.recommenders) * WIDTH
+        return shown_list(decision) if logged and decision.slate else None
 
 
 def shown_list(decision: Decision) -> ShownList:
     """What the learner wants to know of a decision."""
     slots = len(decision.slate)
-    features = np.frombuffer(decision.features, "<f4").reshape(slots, -1) if slots else np.empty((0, 0))
+    features = np.frombuffer(decision.features, "<f4").reshape(slots, -1)
     context = np.zeros((slots, len(CONTEXT)))
     if decision.context_features:
         context[:] = np.frombuffer(decision.context_features, "<f4").reshape(slots, -1)
@@ -106,11 +108,16 @@ class Learner(RecordedFollower):
     def __init__(self, store: Store, settings: Settings) -> None:
         """A state that a machine crash made doubtful is learned again from the logs.
 
-        Raises `NotFound` while a partition was never opened by its owner.
+        Raises `NotFound` while a partition was never opened by its owner, and `Unavailable` while decisions that were
+        shipped cannot be found: a list looked for then would seem never to have been answered.
         """
+        self._answers: SegmentLogReader | None = None
         self._files = [PartitionFiles(store.folder(number), number, store) for number in store.numbers()]
         self._vaults = Vaults(lambda number: _vault(store, PartitionId(number)))
         decisions = open_decisions(store.path, Sealer(store.secrets.decisions, self._vaults))
+        if not decisions.whole():
+            self._close_files()
+            raise Unavailable("decisions cannot be found yet: their index is being made")
         surfaces = settings.all_surfaces()
         teaching = Teaching(
             names=tuple(INVENTORY),
@@ -120,7 +127,6 @@ class Learner(RecordedFollower):
             settings=settings.learning.learner(),
         )
         sources = [Source(int(each.number), each.log, Unsealer(each.log, each.vault)) for each in self._files]
-        self._answers: SegmentLogReader | None = None
         if any(surface.impression == "assumed" for surface in surfaces.values()):
             self._answers = SegmentLogReader(store.path / decision_log.FOLDER)
             sources.append(Source(NOBODY, self._answers, AnswersAsImpressions(decisions)))
@@ -150,6 +156,9 @@ class Learner(RecordedFollower):
     def close(self) -> None:
         """Leave the state clean and let go of the files."""
         self._state.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
         for files in self._files:
             files.close()
         if self._answers is not None:

@@ -265,3 +265,19 @@ def test_without_a_disk_for_the_lock_requests_are_still_answered(tmp_path: Path,
     nowhere.write_text("a file where the folder should be")
     with Answered(nowhere / "spool", desk.decisions).claim(hashed("one")) as entry:
         assert entry is None
+
+
+def test_while_the_index_is_made_again_it_says_so(desk: Desk) -> None:
+    desk.write("tea")
+    desk.shipper.ship()
+    assert desk.decisions.whole()
+    emptied = MemoryState()
+    assert not Decisions(desk.folder, desk.log, emptied, desk.sealer).whole()
+    Shipper(desk.folder, desk.log, emptied)
+    assert Decisions(desk.folder, desk.log, emptied, desk.sealer).whole()
+
+
+def test_without_an_index_nothing_can_be_said_to_be_whole(tmp_path: Path) -> None:
+    assert not open_decisions(
+        tmp_path, Sealer(SECRET, Vaults(lambda _: Vault(MemoryDisk().open("slots"), SECRET)))
+    ).whole()

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 from service import Service, bought, until
 
@@ -22,17 +24,22 @@ from actors.wire import pack_drafts, unpack_history
 from benchmarks.learner import Folder
 from events.clock import ManualClock
 from events.ids import Micros, user_key
+from events.payload import encode, type_of
 from events.record import Draft
-from events.types import Impression, Interaction, Line
+from events.types import Impression, Interaction, Line, Meta, ModelPromoted
 from serving.alerts import Alerts
+from serving.decision import encode as encode_decision
+from serving.decisions import open_decisions, open_shipper
 from serving.follower_host import Learning, appending, unpack_status
-from serving.learning import Learner
+from serving.learning import DecidedLists, Learner, shown_list
 from serving.logs import JsonLog
 from serving.opening import host_settings, opening
 from serving.settings import AlertsSettings, LearningSettings, Settings
 from serving.weights import FOLDER
-from training.learned import KEY, TABLE, unpack
-from training.registry import DRIFT_KEY
+from training.learned import KEY, TABLE, Learned, SurfaceWeights, unpack
+from training.model import FOLDER as MODELS
+from training.model import Provenance, model_of, save
+from training.registry import DRIFT_KEY, MODELS_KEY
 from training.surface import Surface
 
 MINUTE = 60_000_000
@@ -95,9 +102,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield Shop(service, clock)
 
 
-def published(service: Service) -> str:
+def published(service: Service) -> Learned:
+    """What replicas would score with; empty where nothing was published."""
     row = LmdbReader(service.data / FOLDER).get(TABLE, KEY)
-    return unpack(row).version if row is not None else ""
+    return unpack(row) if row is not None else Learned("", "", (), {})
 
 
 ROWS = 'everfold_learner_rows_total{outcome="click"}'
@@ -106,7 +114,7 @@ PENDING = "everfold_learner_lists_pending"
 
 
 def test_a_click_changes_the_weights_of_the_next_answer_once_its_window_closed(shop: Shop) -> None:
-    before, rows = published(shop.service), shop.number(ROWS)
+    before, rows = published(shop.service).version, shop.number(ROWS)
     answer = shop.ask("ann")
     shop.tell("ann", "Product List Viewed", answer)
     shop.tell("ann", "Product Clicked", answer, answer["items"][2]["item_id"])
@@ -116,9 +124,9 @@ def test_a_click_changes_the_weights_of_the_next_answer_once_its_window_closed(s
     shop.comes(ROWS, rows + 6)
     shop.comes(CLICKS, 1)
     shop.clock.advance(2_000_000)
-    assert until(lambda: published(shop.service) not in ("", before))
+    assert until(lambda: published(shop.service).version not in ("", before))
     after = shop.explain(shop.ask("ann"))
-    assert published(shop.service) in after["model_version"]
+    assert published(shop.service).version in after["model_version"]
     assert shop.explain(answer)["model_version"] != after["model_version"]
 
 
@@ -174,6 +182,38 @@ def test_a_restarted_service_goes_on_learning(tmp_path: Path) -> None:
         again.comes(ROWS, 6)
 
 
+def test_a_promoted_model_is_what_is_learned_on_from_there(tmp_path: Path) -> None:
+    clock = ManualClock(Micros(START))
+    with Service(tmp_path, clock=clock) as service:
+        service.add_items(*({"item_id": f"a-{n}"} for n in range(8)))
+        service.send(*(bought(f"crowd-{n}", f"a-{n % 8}") for n in range(20)))
+        service.settle()
+        shop = Shop(service, clock)
+        weights = SurfaceWeights(np.full(3, -2.0), np.full((3, 4), 0.5), np.zeros((3, 3)), np.ones(1))
+        initial = Learned("", "", ("popularity",), {"home": weights})
+        model = model_of(["a-0", "a-1"], {}, initial, Provenance())
+        save(tmp_path / MODELS, model)
+        event = ModelPromoted(model.id)
+        name, version = type_of(event)
+        draft = Draft(MODELS_KEY, bytes(16), START // 1000, name, version, encode(Meta(), event))
+        service.run(service.embedded.host.append(pack_drafts([draft])))
+        assert until(lambda: published(service).model == model.id)
+        first = published(service).surfaces["home"]
+        at = published(service).names.index("popularity")
+        assert first.intercept.tolist() == [-2.0] * 3
+        assert first.recommenders[0, 4 * at : 4 * at + 4].tolist() == [0.5] * 4
+        answer = shop.ask("ann")
+        assert published(service).version in answer["model_version"]
+        assert model.id[:8] in answer["model_version"]
+        shop.tell("ann", "Product List Viewed", answer)
+        shop.comes(PENDING, 1)
+        shop.pass_time(31)
+        shop.comes(ROWS, 6)
+        shop.clock.advance(2_000_000)
+        assert until(lambda: published(service).surfaces["home"].intercept[0] != -2.0)
+        assert published(service).model == model.id
+
+
 class Received(BaseHTTPRequestHandler):
     """Keeps what is POSTed."""
 
@@ -210,6 +250,7 @@ def test_drift_becomes_one_fact_in_the_log_and_one_alert(tmp_path: Path, hook: T
         store = folder.store
         host = PartitionHost(store, store.numbers(), opening(store, settings, clock), host_settings(settings))
         await host.start()
+        open_shipper(tmp_path, 0).close()
         alerts = Alerts(settings.alerts, clock, JsonLog(clock, io.StringIO()))
         learning = Learning(Learner(store, settings), clock, appending(host, asyncio.get_running_loop()), alerts)
         drafts: list[Draft] = []
@@ -248,3 +289,28 @@ def list_with_clicks(folder: Folder, number: int, at: int, chance: random.Random
 def followed(learning: Learning) -> None:
     while learning.step():
         pass
+
+
+def test_a_decision_without_features_is_no_list_to_learn_from(tmp_path: Path) -> None:
+    settings, clock = Settings(), ManualClock(Micros(START))
+    folder = Folder.make(tmp_path, settings, clock)
+    decisions = open_decisions(tmp_path, folder.sealer)
+    lists = DecidedLists(decisions)
+    list_id, items = folder.answer(START)
+    found = lists.shown(list_id)
+    assert found is not None
+    assert found.items == items
+    assert found.features.shape == (len(items), 4 * len(found.names))
+    bare = encode_decision(replace(decisions.lookup(list_id), features=b""))
+    owner = folder.sealer.nobody()
+    place = folder.spool.write(Micros(START), owner, lambda place: folder.sealer.seal(owner, place, bare))
+    assert place is not None
+    assert lists.shown(place.text) is None
+    assert lists.shown("no id at all") is None
+
+
+def test_a_decision_of_format_1_knows_its_positions(tmp_path: Path) -> None:
+    folder = Folder.make(tmp_path, Settings(), ManualClock(Micros(START)))
+    decisions = open_decisions(tmp_path, folder.sealer)
+    old = replace(decisions.lookup(folder.answer(START)[0]), context_features=b"", format=1)
+    assert shown_list(old).context[:3, 0] == pytest.approx([1.0, 0.63093, 0.5], abs=1e-5)
