@@ -180,8 +180,10 @@ All but `buy_again` draw: without chance in the log nobody can estimate what ano
 temperatures let near ties change places and leave clear winners alone; `product` and `cart`, where somebody is about to
 decide, are colder, and nothing is tried out on `cart`. On the profile of `benchmarks/recommend_core.py` a list of 12
 drawn at 0.15 (with the floor) shares 86 % of its items with the one without chance and loses 0.07 of a mean gain of
-2.34 deviations; at 0.1 90 % and 0.05, at 0.3 72 % and 0.21 (300 seeds). Lists shorter than four have no exploration slot. A tenth of a
-deviation of diversity breaks near ties in favour of another shelf."""
+2.34 deviations; at 0.1 90 % and 0.05, at 0.3 72 % and 0.21 (300 seeds).
+
+Lists shorter than four have no exploration slot. A tenth of a deviation of diversity breaks near ties in favour of
+another shelf."""
 
 
 def surface_named(surfaces: Mapping[str, Surface], name: str) -> Surface:
