@@ -41,6 +41,8 @@ FIGURES = (
         "more",
     ),
     Figure("learner_publish_p99_s", "window closed → weight published, p99, s", 2, None),
+    Figure("retrain_s", "retraining on the whole journey, two cores, s", 120, None),
+    Figure("swap_failed_or_mixed", "failed or mixed-version answers during swaps", 0, None),
     Figure("million_host_private_mb", "1,000,000 profiles: private memory of the host, MB", 1000, None),
     Figure("million_state_bytes_per_profile", "1,000,000 profiles: state on disk, bytes each", 2000, None),
     Figure("million_first_write_after_host_kill_s", "first write after kill -9 of the host, s", 5, 3),
