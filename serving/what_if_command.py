@@ -22,7 +22,8 @@ from events.errors import BadRequest
 from events.ids import Key, Micros, anonymous_key, user_key
 from serving.answer import AnsweredItem, RecommendRequest
 from serving.decision_period import Period, open_period, since_of
-from serving.recommend import Answerer, AnswerRules
+from serving.recommend import Answerer
+from serving.replica import rules_of
 from serving.settings import Settings
 from serving.weights import FOLDER as LEARNED
 from serving.weights import PublishedWeights, Weights
@@ -102,14 +103,8 @@ def _answerer(both: _Both, settings: Settings, items: ItemSource) -> Iterator[An
     path = both.store.path
     published = PublishedWeights(LmdbReader(path / LEARNED))
     weights = Weights(published, lambda identity: load(path / MODELS, identity))
-    rules = AnswerRules(
-        default_consent=settings.consent.default,
-        surfaces=settings.all_surfaces(),
-        n_max=settings.recommend.n_max,
-        noise_secret=both.store.secrets.decisions,
-    )
     try:
-        yield Answerer(items, None, ManualClock(both.now), rules, weights)
+        yield Answerer(items, None, ManualClock(both.now), rules_of(both.store, settings), weights)
     finally:
         weights.close()
 
