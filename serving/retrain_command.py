@@ -21,16 +21,18 @@ from actors.locking import FolderLock, holder
 from actors.reader import PartitionFiles
 from actors.store import Store
 from events.clock import Clock, millis
-from events.errors import Conflict, Held, Unavailable
+from events.errors import Conflict, EverfoldError, Held, Unavailable
+from events.ids import Micros
 from events.types import ModelPromoted
+from serving.decision_period import Period
 from serving.retrain_state import RetrainState
 from serving.service_client import ServiceClient
 from serving.settings import RetrainSettings, Settings
-from training.gate import Decided, Verdict
-from training.model import save
+from training.gate import Decided, OffPolicy, Verdict
+from training.model import Model, save
 from training.registry import MODELS_KEY, Judged, Registry, Standing, standing
 from training.replay import offsets_now
-from training.retraining import Cluster, Retrained, RetrainPlan, judge_shadow, retrain
+from training.retraining import JUDGED_ON, Cluster, Retrained, RetrainPlan, judge_shadow, retrain
 
 NICENESS: Final = 10
 """Retraining waits for whoever answers: our own Ray's processes inherit it."""
@@ -104,7 +106,7 @@ class _Retrain:
         )
         with _Bar(self._console) as bar, self._cluster() as cluster:
             self._judge_waiting(plan, cluster, bar)
-            made = retrain(plan, cluster, bar.tell)
+            made = retrain(plan, cluster, bar.tell, self._evidence)
         self._keep(made, now)
         seconds = time.monotonic() - began
         self._console.print(f"Model {made.model.id} in {seconds:.0f} s: {made.verdict.decision}")
@@ -118,13 +120,13 @@ class _Retrain:
     def _judge_waiting(self, plan: RetrainPlan, cluster: Cluster, bar: _Bar) -> None:
         """Challengers whose shadow period is over are judged on what happened since they were made."""
         for judged in self.waiting(millis(self._clock.now())):
-            again = judge_shadow(plan, cluster, judged.model, judged.window[1], bar.tell)
+            again = judge_shadow(plan, cluster, judged.model, judged.window[1], bar.tell, self._evidence)
             if again is None:
                 self._registry.keep(_longer(judged, self._shadow_ms(), millis(self._clock.now())))
                 self._console.print(f"Model {judged.model}: too little happened since; it stays in shadow")
                 continue
-            decision: Decided = "promote" if again.verdict.decision == "shadow" else again.verdict.decision
-            verdict = _decided(again.verdict, decision)
+            decision: Decided = "promote" if again.decision == "shadow" else again.decision
+            verdict = _decided(again, decision)
             self._registry.keep(
                 Judged(judged.model, verdict, millis(self._clock.now()), plan.champion, judged.window, 0, {})
             )
@@ -156,6 +158,19 @@ class _Retrain:
         gone = self._registry.collect(now, (made.model.id, *shadows[-2:]), self._rules.kept)
         if gone:
             self._console.print(f"Removed {len(gone)} old models.")
+
+    def _evidence(self, model: Model, since: int) -> OffPolicy | None:
+        """What the decision log says of ``model``; None where there is no log, or it cannot say."""
+        from serving.what_if_model import ModelTrial, model_evidence  # estimators, when they are needed
+
+        now = self._clock.now()
+        period = Period(Micros(since * 1000), Micros(now))
+        trial = ModelTrial(self._what.data, self._settings, model, JUDGED_ON, period, now, self._rules.seed)
+        try:
+            return model_evidence(trial)
+        except (EverfoldError, OSError) as error:
+            self._console.print(f"The decision log was not read: {error}", soft_wrap=True)
+            return None
 
     def _shadow_ms(self) -> int:
         hours = self._rules.shadow_hours if self._what.shadow_hours is None else self._what.shadow_hours

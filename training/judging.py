@@ -17,7 +17,7 @@ import numpy.typing as npt
 from training.blend import FEATURES, restricted
 from training.evaluation.intervals import bootstrap
 from training.evaluation.metrics import gini
-from training.gate import GatePolicy, OffPolicy, Run, Verdict, judge
+from training.gate import GatePolicy, Run
 from training.initial_blend import DEPTH, Blend, Vector, alone_weights, fit_blend, fixed_blend, learned_of
 from training.learned import OUTCOMES, Learned
 from training.model import Measured
@@ -41,9 +41,12 @@ Clock = Callable[[], int]
 class Judging:
     """What came of the window."""
 
-    verdict: Verdict
+    challenger: Run
+    champion: Run
     initial: Learned | None
     """First weights of the challenger's blend, fitted on all requests of the window."""
+    before: Learned | None
+    """The same, fitted on the validation alone: they saw nothing of what is judged on."""
     evaluation: Mapping[str, Mapping[str, Measured]]
     """Of the challenger: every recommender alone, the ensemble, and the fixed weights, where it was judged."""
     latency_us: Mapping[str, float]
@@ -95,9 +98,9 @@ def judged(
     policies: Policies,
     policy: GatePolicy,
     clock: Clock,
-    off_policy: OffPolicy | None = None,
 ) -> Judging:
-    """Ask both policies at every moment, and judge. ``clock`` is only read for the latency."""
+    """Ask both policies at every moment. ``policy`` says how intervals are made; ``clock`` is only read for the
+    latency."""
     surface = policies.surfaces[policies.judged]
     others = [one for name, one in sorted(policies.surfaces.items()) if name != policies.judged]
     asked_ours, asked_theirs = _Asked(), _Asked()
@@ -126,11 +129,13 @@ def judged(
         Run(people, each.value, groups, _gini(each.shown, shown), asked.latency_us)
         for each, asked in ((challenger, asked_ours), (champion, asked_theirs))
     )
-    everything = {policies.judged: ours.seen}
-    everything |= {name: stacked(said, len(names) * len(FEATURES)) for name, said in beside.items()}
+    width = len(names) * len(FEATURES)
+    everything = {policies.judged: ours.seen} | {name: stacked(said, width) for name, said in beside.items()}
     return Judging(
-        verdict=judge(run, against, policy, off_policy),
+        challenger=run,
+        champion=against,
         initial=_initial(everything, policies),
+        before=_initial({policies.judged: ours.validation}, policies),
         evaluation=_evaluation(ours.judging, names, challenger.value, people, policy),
         latency_us={"challenger": asked_ours.latency_us, "champion": asked_theirs.latency_us},
         requests={"validation": len(ours.validation), "judging": len(ours.judging)},

@@ -19,14 +19,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from events.errors import Conflict, NotFound
 from events.ids import PartitionId
 from training.dataset import Dataset, Rows, gather, joined
-from training.gate import GatePolicy, OffPolicy, Verdict
+from training.gate import GatePolicy, OffPolicy, Verdict, judge
 from training.inventory import FITTED, INVENTORY
 from training.judging import Judging, Policies, judged
 from training.model import FOLDER, Model, Provenance, Table, load, model_of
@@ -122,7 +122,6 @@ class RetrainPlan:
     """At most so many people's profiles are folded: 3 ms each per year of weekly shopping."""
     surfaces: Mapping[str, Surface] = field(default_factory=lambda: SURFACES)
     gate: GatePolicy = field(default_factory=GatePolicy)
-    off_policy: OffPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,21 @@ class Retrained:
     requests: Mapping[str, int]
 
 
-def retrain(plan: RetrainPlan, cluster: Cluster, tell: Callable[[str, int, int], None]) -> Retrained:
+Evidence: TypeAlias = Callable[[Model, int], OffPolicy | None]
+"""(a model fitted on nothing from an event time on, that time in ms) → what the decision log says of it."""
+
+
+def no_evidence(model: Model, since: int) -> OffPolicy | None:
+    """Where there is no decision log."""
+    return None
+
+
+def retrain(
+    plan: RetrainPlan,
+    cluster: Cluster,
+    tell: Callable[[str, int, int], None],
+    evidence: Evidence = no_evidence,
+) -> Retrained:
     """Do it. ``tell`` hears the name of every task that ended, and how many of how many have.
 
     Equal plans over equal logs give equal models, whatever the cluster. Raises `NothingToLearn`, what reading the log
@@ -165,12 +178,24 @@ def retrain(plan: RetrainPlan, cluster: Cluster, tell: Callable[[str, int, int],
         evaluation=found.evaluation,
     )
     model = model_of(dataset.interactions.item_ids, tables, found.initial, provenance)
-    return Retrained(model, found.verdict, window, found.latency_us, found.requests)
+    trial = model_of(
+        dataset.interactions.item_ids,
+        {name: cluster.result(job) for name, job in tried.items()},
+        found.before,
+        Provenance(),
+    )
+    verdict = judge(found.challenger, found.champion, plan.gate, evidence(trial, window.judging_from))
+    return Retrained(model, verdict, window, found.latency_us, found.requests)
 
 
 def judge_shadow(
-    plan: RetrainPlan, cluster: Cluster, challenger: str, since: int, tell: Callable[[str, int, int], None]
-) -> Judging | None:
+    plan: RetrainPlan,
+    cluster: Cluster,
+    challenger: str,
+    since: int,
+    tell: Callable[[str, int, int], None],
+    evidence: Evidence = no_evidence,
+) -> Verdict | None:
     """Judge a challenger as it was kept, on what happened from ``since`` (event time, ms) on: it has seen nothing of
     it. None where too little has. Raises as `retrain`, and `Corrupt` for a damaged challenger."""
     dataset = _dataset(plan, cluster, tell, len(plan.offsets) + 1)
@@ -179,7 +204,10 @@ def judge_shadow(
     for _ in _heard(cluster, [job], tell, len(plan.offsets), len(plan.offsets) + 1):
         pass
     found: Judging = cluster.result(job)
-    return found if found.verdict.requests >= plan.gate.requests_min else None
+    if len(found.champion.value) < plan.gate.requests_min:
+        return None
+    kept = load(plan.data / FOLDER, challenger)
+    return judge(found.challenger, found.champion, plan.gate, evidence(kept, since))
 
 
 def read(data: Path, number: PartitionId, end: int) -> Rows:
@@ -212,7 +240,7 @@ def judge_tried(
         judged=JUDGED_ON,
     )
     with threadpool_limits(limits=1):
-        return judged(_with(first, walk), policies, plan.gate, time.thread_time_ns, plan.off_policy)
+        return judged(_with(first, walk), policies, plan.gate, time.thread_time_ns)
 
 
 def judge_kept(plan: RetrainPlan, window: Window, kept: str) -> Judging:
@@ -229,7 +257,7 @@ def judge_kept(plan: RetrainPlan, window: Window, kept: str) -> Judging:
     )
     with threadpool_limits(limits=1):
         walk = moments(all_facts(plan.data, plan.offsets), window)
-        return judged(walk, policies, plan.gate, time.thread_time_ns, plan.off_policy)
+        return judged(walk, policies, plan.gate, time.thread_time_ns)
 
 
 def _dataset(plan: RetrainPlan, cluster: Cluster, tell: Callable[[str, int, int], None], count: int) -> Dataset:

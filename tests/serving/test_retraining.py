@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from grown_shop import START, grow, grown
 from service import Service
 
 from events.errors import Corrupt
-from training.gate import GatePolicy
+from training.evaluation.intervals import Interval
+from training.gate import GatePolicy, OffPolicy
 from training.inventory import FITTED
-from training.model import FOLDER, load, save
+from training.model import FOLDER, Model, load, save
 from training.replay import offsets_now
 from training.retraining import Inline, NothingToLearn, Retrained, RetrainPlan, judge_shadow, retrain
 
@@ -70,6 +72,27 @@ def test_a_first_model_that_is_better_than_fixed_weights_goes_into_shadow(first:
     assert any("no off-policy evidence" in reason for reason in first.verdict.reasons)
 
 
+def test_with_evidence_from_the_decision_log_it_is_promoted(shop: Path, first: Retrained) -> None:
+    """And the model that is asked about saw nothing of the window: the kept one did."""
+    asked: list[tuple[Model, int]] = []
+
+    def evidence(model: Model, since: int) -> OffPolicy:
+        asked.append((model, since))
+        return OffPolicy(Interval(0.1, 0.05, 0.15), champion=1.0, effective=500.0)
+
+    again = retrain(plan(shop), Inline(), lambda *_: None, evidence)
+    assert again.verdict.decision == "promote"
+    assert again.model.id == first.model.id
+    ((trial, since),) = asked
+    assert since == again.window.judging_from
+    assert trial.initial is not None
+    assert again.model.initial is not None
+    assert trial.initial.version != again.model.initial.version
+    assert not any(
+        np.array_equal(trial.tables["ease"][part], again.model.tables["ease"][part]) for part in ("weight", "idx")
+    )
+
+
 def test_the_ensemble_is_at_least_as_good_as_each_member_where_it_is_judged(first: Retrained) -> None:
     """Not by construction here: these requests were not fitted on."""
     reached = {name: found["ndcg@10"].value for name, found in first.model.provenance.evaluation.items()}
@@ -121,5 +144,5 @@ def test_a_challenger_in_shadow_is_judged_on_what_happened_since(tmp_path: Path)
         service.settle()
     judged = judge_shadow(plan(tmp_path / "data"), Inline(), early.model.id, early.window.until, lambda *_: None)
     assert judged is not None
-    assert judged.verdict.requests == 60
+    assert judged.requests == 60
     assert load(tmp_path / "data" / FOLDER, early.model.id).id == early.model.id
