@@ -93,7 +93,8 @@ def fold(profile: Profile, lsn: int, event_time: int, event_id: bytes, payload: 
         return _linked(profile, event_time, meta, event)
     if event_time < profile.since or not allowed(profile):
         return profile
-    profile = _dated(profile, event_time)
+    if not isinstance(event, SegmentChanged):  # what we concluded is no sign of life: nobody returns by being sorted
+        profile = _dated(profile, event_time)
     if meta.bot:
         return replace(profile, engagement=counted(profile.engagement, "bot"))
     if meta.test:

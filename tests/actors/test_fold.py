@@ -243,6 +243,13 @@ def test_segments_follow_the_last_change_and_experiments_the_first_exposure() ->
     assert (shown["segments"], shown["experiments"]) == (["s"], {"e": "A"})
 
 
+def test_being_sorted_into_a_segment_is_no_sign_of_life() -> None:
+    before = folded([fact(1, interaction("view", "tea"), NOW)])
+    after = folded([fact(1, interaction("view", "tea"), NOW), fact(2, SegmentChanged("s", True), NOW + DAY)])
+    assert (after.first_at, after.last_at, after.engagement) == (before.first_at, before.last_at, before.engagement)
+    assert after.segments["s"].entered
+
+
 def test_ids_are_collected_and_an_alias_to_oneself_is_no_link() -> None:
     facts = [
         fact(1, types.Aliased("u"), NOW),
