@@ -1,18 +1,20 @@
 """Engagement: how much, how often and how lately, whatever the item was.
 
-Integers, maxima, sets and decayed sums only, so the order of arrival does not matter. Activity is kept as a set of half
-hours; a *session* is a run of adjacent ones. So a pause under 30 minutes never parts a session and one of an hour
-always does; a session split by a late fact's absence heals when the fact arrives.
+Integers, sets and decayed sums only, so the order of arrival does not matter. What grows with a person is kept packed,
+as bytes that decode and copy as one: a profile is read on every request, and few readers look inside.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right, insort
 from itertools import pairwise
+from struct import Struct, unpack
 from typing import Final
 
+from msgspec.structs import replace
+
 from actors.decay import DecayTable
-from actors.profile import SLOTS_MAX, Engagement
+from actors.profile import SLOTS_MAX, TIMES_MAX, Engagement
 
 SLOT_MS: Final = 1_800_000
 """Thirty minutes: the pause after which web analytics customarily begin a new visit."""
@@ -23,59 +25,96 @@ RATES: Final = ("day", "month")
 DWELL_MAX_MS: Final = 86_400_000
 """The most one fact may add: nobody looks at one page for longer than a day."""
 
+PASSIVE: Final = frozenset({"impression"})
+"""What somebody was shown rather than did: counted and timed, but no half hour is active by it alone."""
+
+_TIME: Final = Struct(">q")
+_TIME_BYTES: Final = 8
+_EARLIER_BYTES: Final = (TIMES_MAX - 1) * _TIME_BYTES
+_SLOT: Final = Struct(">i")
+_SLOT_BYTES: Final = 4
+_SLOT_LIMIT: Final = 2**31 - 1
+"""Half hours up to the year 122,000; what lies beyond shares the last one."""
+
 
 def engaged(
     engagement: Engagement, signal: str, at: int, attention: tuple[int, float, float] = (0, 0.0, 0.0)
 ) -> Engagement:
     """After one more fact. ``attention`` is (dwell in ms, scroll depth, share watched)."""
     dwell_ms, scroll, watched = attention
-    counts, last = engagement.counts.copy(), engagement.last
+    counts, stamps = engagement.counts.copy(), engagement.stamps.copy()
     counts[signal] = counts.get(signal, 0) + 1
-    if at > last.get(signal, at - 1):
-        last = {**last, signal: at}
+    stamps[signal] = _stamped(stamps.get(signal, b""), at)
     rates, only = engagement.rates, (signal,)
     return Engagement(
         counts,
-        last,
+        stamps,
         {half_life: (rates.get(half_life) or DecayTable(half_life)).add(at, only, 1.0) for half_life in RATES},
         engagement.dwell_ms + min(max(dwell_ms, 0), DWELL_MAX_MS),
         engagement.scroll_permille + _permille(scroll),
         engagement.watched_permille + _permille(watched),
-        _active(engagement.slots, at // SLOT_MS),
+        engagement.slots if signal in PASSIVE else _active(engagement.slots, at),
     )
 
 
 def counted(engagement: Engagement, name: str) -> Engagement:
     """Only counted: it says nothing about the person."""
-    counts = {**engagement.counts, name: engagement.counts.get(name, 0) + 1}
-    return Engagement(
-        counts,
-        engagement.last,
-        engagement.rates,
-        engagement.dwell_ms,
-        engagement.scroll_permille,
-        engagement.watched_permille,
-        engagement.slots,
-    )
+    return replace(engagement, counts={**engagement.counts, name: engagement.counts.get(name, 0) + 1})
 
 
-def sessions(engagement: Engagement) -> int:
-    """Runs of adjacent active half hours among the latest 256.
+def times(engagement: Engagement, signal: str) -> tuple[int, ...]:
+    """When it was done, in ms, ascending: the latest 32, every fact with its own.
 
-    >>> sessions(Engagement(slots=(1, 2, 5, 8, 9)))
+    >>> times(engaged(engaged(Engagement(), "view", 7), "view", 5), "view")
+    (5, 7)
+    """
+    return _times(engagement.stamps.get(signal, b""))
+
+
+def last(engagement: Engagement, signal: str) -> int | None:
+    """When it was done last; None for never."""
+    held = engagement.stamps.get(signal)
+    return _TIME.unpack_from(held, len(held) - _TIME_BYTES)[0] if held else None
+
+
+def half_hours(engagement: Engagement) -> tuple[int, ...]:
+    """The latest 256 half hours (event time // 1,800,000) in which something was done, ascending."""
+    held = engagement.slots
+    return unpack(f">{len(held) // _SLOT_BYTES}i", held)
+
+
+def runs(slots: tuple[int, ...]) -> int:
+    """Runs of adjacent half hours. A pause under 30 minutes never parts one, a pause of an hour always does.
+
+    >>> runs((1, 2, 5, 8, 9))
     3
     """
-    slots = engagement.slots
-    return sum(later - earlier > 1 for earlier, later in pairwise(slots)) + bool(slots)
+    return sum([later - earlier > 1 for earlier, later in pairwise(slots)]) + bool(slots)
 
 
-def _active(slots: tuple[int, ...], slot: int) -> tuple[int, ...]:
-    if not slots or slot > slots[-1]:
-        return (*slots[1 - SLOTS_MAX :], slot) if len(slots) >= SLOTS_MAX else (*slots, slot)
-    place = bisect_left(slots, slot)
-    if slots[place] == slot:
-        return slots
-    return (*slots[:place], slot, *slots[place:])[-SLOTS_MAX:]
+def _times(held: bytes) -> tuple[int, ...]:
+    return unpack(f">{len(held) // _TIME_BYTES}q", held)
+
+
+def _stamped(held: bytes, at: int) -> bytes:
+    if not held or at >= _TIME.unpack_from(held, len(held) - _TIME_BYTES)[0]:
+        return held[-_EARLIER_BYTES:] + _TIME.pack(at)
+    stamps = list(_times(held))
+    insort(stamps, at)
+    return b"".join([_TIME.pack(each) for each in stamps[-TIMES_MAX:]])
+
+
+def _active(held: bytes, at: int) -> bytes:
+    slot = max(-_SLOT_LIMIT, min(at // SLOT_MS, _SLOT_LIMIT))
+    packed = _SLOT.pack(slot)
+    if held[-_SLOT_BYTES:] == packed:
+        return held
+    slots = list(unpack(f">{len(held) // _SLOT_BYTES}i", held))
+    place = bisect_right(slots, slot)
+    if place and slots[place - 1] == slot:
+        return held
+    place *= _SLOT_BYTES
+    return (held[:place] + packed + held[place:])[-SLOTS_MAX * _SLOT_BYTES :]
 
 
 def _permille(share: float) -> int:

@@ -65,7 +65,7 @@ from events.types import (
     Visited,
 )
 
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 """Raised whenever the same facts would fold into another profile: states of another version are folded again."""
 
 QUANTITY_MAX: Final = 1e6

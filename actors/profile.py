@@ -26,6 +26,8 @@ PURCHASES_MAX: Final = 256
 PURCHASE_TIMES_MAX: Final = 8
 IMPRESSIONS_MAX: Final = 200
 SLOTS_MAX: Final = 256
+TIMES_MAX: Final = 32
+"""Event times kept of each signal: rules count in windows up to here."""
 TRAITS_MAX: Final = 256
 PURPOSES_MAX: Final = 64
 SEGMENTS_MAX: Final = 256
@@ -74,8 +76,8 @@ class Engagement(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     counts: dict[str, int] = {}
     """Facts by signal, and by ``visit``, ``impression``, ``tracked``, ``test``, ``bot``."""
-    last: dict[str, int] = {}
-    """Signal → its latest event time."""
+    stamps: dict[str, bytes] = {}
+    """Signal → its latest 32 event times, packed: `actors.engagement.times`."""
     rates: dict[str, DecayTable] = {}
     """Half-life → decayed counts by signal."""
     dwell_ms: int = 0
@@ -83,8 +85,8 @@ class Engagement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sum of the deepest points reached by visits, in thousandths: integers add up exactly in any order."""
     watched_permille: int = 0
     """Sum of the shares watched or read, in thousandths."""
-    slots: tuple[int, ...] = ()
-    """The latest 256 half hours (event time // 1,800,000) with any activity, ascending."""
+    slots: bytes = b""
+    """The latest 256 half hours in which something was done, packed: `actors.engagement.half_hours`."""
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from actors import decay
-from actors.engagement import sessions
+from actors.engagement import half_hours, last, runs
 from actors.impressions import fatigue
 from actors.profile import Engagement, Profile, allowed
 from events.types import Json
@@ -106,11 +106,11 @@ def _engagement(engagement: Engagement, now: int) -> dict[str, Json]:
     shown: dict[str, Json] = dict(sorted(counts.items()))
     visits, watches = counts.get("visit", 0), counts.get("watch", 0)
     return shown | {
-        "sessions": sessions(engagement),
+        "sessions": runs(half_hours(engagement)),
         "dwell_ms": engagement.dwell_ms,
         "scroll": _rounded(engagement.scroll_permille / (1000 * visits)) if visits else 0.0,
         "watched": _rounded(engagement.watched_permille / (1000 * watches)) if watches else 0.0,
-        "last": dict(sorted(engagement.last.items())),
+        "last": {signal: last(engagement, signal) for signal in sorted(engagement.stamps)},
         "rates": {
             half_life: {signal: _rounded(value) for signal, value in sorted(table.values(now).items())}
             for half_life, table in sorted(engagement.rates.items())

@@ -24,6 +24,7 @@ from actors.profile import (
     PURPOSES_MAX,
     RECENT_MAX,
     SLOTS_MAX,
+    TIMES_MAX,
     TRAITS_MAX,
     Profile,
     decode,
@@ -70,9 +71,10 @@ def test_whatever_decodes_folds_encodes_and_shows(facts: list[Fact]) -> None:
 def _assert_bounded(profile: Profile) -> None:
     sizes = [
         (profile.recent, RECENT_MAX), (profile.purchases, PURCHASES_MAX), (profile.impressions.last, IMPRESSIONS_MAX),
-        (profile.impressions.seen.sums, IMPRESSIONS_MAX), (profile.engagement.slots, SLOTS_MAX),
+        (profile.impressions.seen.sums, IMPRESSIONS_MAX), (profile.engagement.slots, 4 * SLOTS_MAX),
         (profile.traits, TRAITS_MAX), (profile.consent, PURPOSES_MAX), (profile.experiments, EXPERIMENTS_MAX),
         *((table.sums, 256) for table in profile.interests.values()),
+        *((stamps, 8 * TIMES_MAX) for stamps in profile.engagement.stamps.values()),
     ]  # fmt: skip
     assert all(len(held) <= most for held, most in sizes)
 

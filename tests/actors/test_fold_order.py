@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors import decay
 from actors.decay import HALF_LIVES_MS, DecayTable
-from actors.engagement import SLOT_MS, engaged, sessions
+from actors.engagement import SLOT_MS, engaged, half_hours, last, runs, times
 from actors.impressions import shown
 from actors.profile import Engagement, Impressions, Profile, Recent
 from actors.recents import remembered
@@ -122,7 +122,8 @@ def test_bounded_sets_and_maxima_keep_the_latest_whatever_the_order(order: list[
         engagement = engaged(engagement, "view", number * SLOT_MS)
         impressions = shown(impressions, (f"i{number}",), NOW + number // 2)
         ids = noted(ids, f"b{number}", number, 8)
-    assert engagement.slots == tuple(range(44, 300))
+    assert half_hours(engagement) == tuple(range(44, 300))
+    assert times(engagement, "view") == tuple(number * SLOT_MS for number in range(268, 300))
     assert list(impressions.last) == sorted((f"i{n}" for n in range(100, 300)), key=lambda i: (int(i[1:]) // 2, i))
     assert set(impressions.seen.sums) == set(impressions.last)
     assert set(ids) == {f"b{n}" for n in range(292, 300)}
@@ -142,9 +143,28 @@ def test_of_two_facts_of_one_millisecond_the_greater_event_id_wins() -> None:
 
 def test_a_late_fact_joins_the_two_sessions_it_lies_between() -> None:
     apart = engaged(engaged(Engagement(), "view", 0), "view", 2 * SLOT_MS)
-    assert (sessions(apart), sessions(engaged(apart, "view", SLOT_MS))) == (2, 1)
+    together = engaged(apart, "view", SLOT_MS)
+    assert (runs(half_hours(apart)), runs(half_hours(together))) == (2, 1)
 
 
 def test_half_an_hour_is_active_once_however_much_happens_in_it() -> None:
     busy = engaged(engaged(engaged(Engagement(), "view", 5), "view", SLOT_MS + 1), "click", 7)
-    assert (busy.slots, busy.counts) == ((0, 1), {"view": 2, "click": 1})
+    assert (half_hours(busy), busy.counts) == ((0, 1), {"view": 2, "click": 1})
+
+
+TIMES = st.lists(st.integers(NOW - 50, NOW + 50) | st.integers(-(2**63), 2**63 - 1), max_size=50)
+
+
+@given(TIMES)
+@settings(max_examples=80, deadline=None)
+def test_the_times_kept_of_a_signal_are_the_latest_of_all_facts_equal_ones_included(arrivals: list[int]) -> None:
+    engagement = Engagement()
+    for at in arrivals:
+        engagement = engaged(engagement, "view", at)
+    assert times(engagement, "view") == tuple(sorted(arrivals)[-32:])
+    assert last(engagement, "view") == max(arrivals, default=None)
+
+
+def test_a_list_that_was_only_shown_is_timed_and_makes_no_half_hour_active() -> None:
+    shown_only = engaged(Engagement(), "impression", NOW)
+    assert (times(shown_only, "impression"), half_hours(shown_only)) == ((NOW,), ())
