@@ -35,6 +35,8 @@ REQUESTS = 100_000
 CONNECTIONS = 16
 SWAP_S = 2.0
 ITEMS = 2_000
+N = 12
+"""Items per list."""
 PEOPLE = 500
 TIMEOUT_S = 30.0
 NOTHING = Measured(0.0, 0.0, 0.0)
@@ -116,6 +118,17 @@ def fill(service: Service) -> None:
         assert status == 200, told
 
 
+def wait_full(service: Service, seconds: float = 120.0) -> None:
+    """Until everybody gets whole lists: the item follower has read the shop."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answers = [service.call("GET", f"/v1/recommend?user_id=u{person}&n={N}")[1] for person in range(0, PEOPLE, 25)]
+        if all(len(answer.get("items", ())) == N for answer in answers):  # type: ignore[arg-type]
+            return
+        time.sleep(0.5)
+    raise RuntimeError("lists did not become whole")
+
+
 async def ask(service: Service, seen: Seen, wanted: int, number: int) -> None:
     """One connection, request after request, until ``wanted`` answers were counted by all."""
     reader = writer = None
@@ -123,7 +136,7 @@ async def ask(service: Service, seen: Seen, wanted: int, number: int) -> None:
         try:
             if writer is None or reader is None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-            path = f"/v1/recommend?user_id=u{(seen.answers * 31 + number) % PEOPLE}&n=12"
+            path = f"/v1/recommend?user_id=u{(seen.answers * 31 + number) % PEOPLE}&n={N}"
             head = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {service.api_key}\r\n\r\n"
             writer.write(head.encode())
             status, body = await asyncio.wait_for(_answer(reader), TIMEOUT_S)
@@ -133,7 +146,7 @@ async def ask(service: Service, seen: Seen, wanted: int, number: int) -> None:
                 writer.close()
             writer = None
             continue
-        if status != 200 or len(body.get("items", ())) != 12:
+        if status != 200 or len(body.get("items", ())) != N:
             seen.failed[f"status {status}"] += 1
         else:
             seen.versions[body["model_version"]] += 1
@@ -172,11 +185,13 @@ def measure(requests: int = REQUESTS) -> dict[str, float]:
         data.mkdir()
         with running(data) as service:
             fill(service)
+            wait_full(service)
             models = accepted(data, (1, 2))
             begun = time.perf_counter()
             seen = asyncio.run(load(service, models, requests))
             seconds = time.perf_counter() - begun
-    print(f"{seen.answers:,} answers, {seen.swaps} promotions in {seconds:.0f} s: {dict(seen.versions)}")
+    print(f"{seen.answers:,} answers, {seen.swaps} promotions in {seconds:.0f} s")
+    print(f"versions {dict(seen.versions)}, failed {dict(seen.failed)}")
     return {
         "swap_answers": float(seen.answers),
         "swap_failed_or_mixed": float(sum(seen.failed.values()) + seen.mixed(models)),
