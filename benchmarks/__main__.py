@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import endpoints, fold, ingest_core, learner, memory, noop, recommend_core, wrk
+from benchmarks import endpoints, fold, ingest_core, learner, memory, noop, recommend_core, retrain, swap, wrk
 from benchmarks.figures import table
 from benchmarks.service import Service, running, start, stop
 
@@ -124,6 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values |= {name.replace("ingest_", "core_ingest_"): value for name, value in part.run(asked.scale).items()}
     say.print("measuring the service ...")
     values |= over_http(imported(FOLDER / "demo", say), asked.scale)
+    say.print("retraining ...")
+    values |= retrain.measure(FOLDER / "demo")
+    say.print("swapping models under load ...")
+    values |= swap.measure(int(swap.REQUESTS * asked.scale))
     if asked.million:
         from benchmarks import million
 

@@ -5,7 +5,7 @@
     judging               a later sample, on which two policies are compared
 
 Facts come in the order they were appended, so nothing that was not known yet has any part in an answer. The item table
-is brought up to date twice a day of the log, as a follower under load would be: late, never early.
+is brought up to date once a day of the log, as a follower under load would be: late, never early.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.history import History, history_of
 from training.interactions import Interactions
 
 DAY_MS: Final = 86_400_000
-REFRESH_MS: Final = 12 * 3_600_000
+REFRESH_MS: Final = 24 * 3_600_000
 REFRESH_FACTS: Final = 16_384
 """Facts folded at once: what waits longer costs memory."""
 SHARE_OF_HISTORY: Final = 6
