@@ -3,7 +3,9 @@ reasons, decision record sealed and written to the spool, JSON.
 
 The item table is synthetic and of the size of The Complete Journey's (92,000 items, 2,400 categories), in LMDB as the
 item follower writes it. Neighbours are drawn at random: real rows overlap more, so they give fewer candidates. The
-profile is full: 50 recent items, 256 purchases. CPU time of the thread is measured, so a busy machine disturbs little.
+profile is full: 50 recent items, 256 purchases, what was seen and not taken. `home_whole` is the dearest answer there
+is: learned weights, a promoted model, so that 14 recommenders speak, and 12 slots drawn. CPU time of the thread is
+measured, so a busy machine disturbs little.
 """
 
 from __future__ import annotations
@@ -16,28 +18,32 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from actors.catalogue import CATEGORIES, ENTRIES, NAMES, SHOWN, SHOWN_ROW, key
 from actors.content import CONTENT
+from actors.exploration import POOL
 from actors.fold import fold
 from actors.item_reader import FOLDER, LocalItems
 from actors.item_view import CatalogueItem
 from actors.items import META, STATE_KEY, ItemsState
 from actors.lmdb_state import LmdbState
 from actors.neighbours import COVISITED, SIMILAR
-from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
+from actors.popularity import ALL, HALF_LIFE_MS, LATELY_MS, POPULAR, TOP
 from actors.profile import EMPTY, Profile
 from actors.ranked import pack
 from actors.recency import weight
 from actors.state import Change, MemoryState
+from actors.trending import TREND, TRENDING
+from benchmarks.drawn_model import drawn_model
 from events.clock import SystemClock, millis
 from events.disk import LocalDisk
 from events.errors import NotFound
 from events.ids import Key, KeyHash, Millis
 from events.secrets import Secrets
-from events.types import Interaction, Line, Meta, Payload
+from events.types import Impression, Interaction, Line, Meta, Payload
 from events.vault import SLOTS, Vault, VaultReader
-from serving.answer import RecommendRequest
+from serving.answer import RankRequest, RecommendRequest
 from serving.answered import Answered
 from serving.decisions import open_decisions
 from serving.journal import Journal
@@ -88,6 +94,12 @@ def _measured(scale: float) -> dict[str, dict[str, float]]:
         learning = Answerer(items, journal, SystemClock(), AnswerRules(), learned_weights())
         figures["home_learned"] = timed(learning, requests["home"], profile, answers)
         still = AnswerRules(surfaces={**SURFACES, "home": STILL_HOME})
+        whole = Answerer(items, journal, SystemClock(), AnswerRules(), learned_weights(shop_model()))
+        figures["home_whole"] = timed(whole, requests["home"], profile, answers)
+        candidates = tuple(f"i{n}" for n in np.random.default_rng(SEED).choice(ITEMS, 500, replace=False))
+        ordered = RankRequest(user_id=USER, surface="home", candidates=candidates)
+        figures["rank_500"] = timed(answerer, ordered, profile, answers // 4)
+        figures["rank_500_whole"] = timed(whole, ordered, profile, answers // 4)
         figures["home_without_chance"] = timed(
             Answerer(items, journal, SystemClock(), still), requests["home"], profile, answers
         )
@@ -97,8 +109,12 @@ def _measured(scale: float) -> dict[str, dict[str, float]]:
         return figures
 
 
-def learned_weights() -> Weights:
-    """Weights of every recommender for `home`, drawn at random, as the learner publishes them."""
+def shop_model() -> Model:
+    return drawn_model([f"i{idx}" for idx in range(ITEMS)], own_items().tolist(), SEED)
+
+
+def learned_weights(model: Model | None = None) -> Weights:
+    """Weights of every recommender for `home`, drawn at random, as the learner publishes them, for ``model``."""
     rng = np.random.default_rng(SEED)
     names, outcomes = tuple(SURFACES["home"].weights), len(OUTCOMES)
     home = SurfaceWeights(
@@ -107,13 +123,16 @@ def learned_weights() -> Weights:
         rng.normal(size=(outcomes, len(CONTEXT))) / 10,
         np.full(len(names), 1 / len(names)),
     )
+    learned = Learned("w1", model.id if model is not None else "", names, {"home": home})
     row = MemoryState()
-    row.commit([(LEARNED, LEARNED_KEY, pack_learned(Learned("w1", "", names, {"home": home})))])
-    return Weights(PublishedWeights(row), no_model)
+    row.commit([(LEARNED, LEARNED_KEY, pack_learned(learned))])
 
+    def load(identity: str) -> Model:
+        if model is None:
+            raise NotFound(f"there is no model {identity}")
+        return model
 
-def no_model(identity: str) -> Model:
-    raise NotFound(f"there is no model {identity}")
+    return Weights(PublishedWeights(row), load)
 
 
 def timed(
@@ -150,9 +169,15 @@ def write_items(data: Path, now: Millis) -> None:
     rows = shown.tobytes()
     changes: list[Change] = [(CATEGORIES, key(n), path.encode()) for n, path in enumerate(paths)]
     changes += [(POPULAR, key(place), top(rng, now)) for place in (ALL, *range(PATHS))]
+    changes.append((TRENDING, key(ALL), trends(rng, now)))
+    changes.append((POOL, key(ALL), pack(rng.choice(ITEMS, 200, replace=False), np.sort(rng.random(200))[::-1])))
     for idx in range(ITEMS):
         entry = CatalogueItem(
-            f"i{idx}", f"Item number {idx}, white, 1 gal", paths[shown["category"][idx]], "Brand", price=2.5
+            f"i{idx}",
+            f"Item number {idx}, white, 1 gal",
+            paths[shown["category"][idx]],
+            f"Brand {idx % 900}",
+            price=2.5,
         )
         changes.append((NAMES, key(idx), entry.item.encode()))
         changes.append((ENTRIES, key(idx), msgspec.msgpack.encode(entry)))
@@ -173,10 +198,21 @@ def top(rng: np.random.Generator, now: Millis) -> bytes:
     return best.tobytes()
 
 
+def trends(rng: np.random.Generator, now: Millis) -> bytes:
+    rising = np.zeros(200, TREND)
+    rising["idx"] = rng.choice(ITEMS, 200, replace=False)
+    rising["lately"] = (1 + rng.random(200)) * 100 * weight(now, LATELY_MS)
+    return rising.tobytes()
+
+
+def own_items() -> npt.NDArray[np.int64]:
+    """What the person deals with."""
+    return np.random.default_rng(SEED).choice(ITEMS, 300, replace=False)
+
+
 def full_profile(data: Path, secrets: Secrets, now: Millis) -> Profile:
-    """256 items bought in 30 baskets over a year, then 20 looked at today; with a key in the vault."""
-    rng = np.random.default_rng(SEED)
-    own = rng.choice(ITEMS, 300, replace=False)
+    """256 items bought in 30 baskets over a year, then 20 looked at today and 60 seen; with a key in the vault."""
+    rng, own = np.random.default_rng(SEED), own_items()
     profile = EMPTY
     baskets = [Interaction("purchase", tuple(line(n) for n in rng.choice(own, 30, replace=False))) for _ in range(30)]
     views = [Interaction("view", (line(n),)) for n in own[:20]]
@@ -184,6 +220,8 @@ def full_profile(data: Path, secrets: Secrets, now: Millis) -> Profile:
     times = [now - (31 - n) * 12 * days for n in range(30)] + [now - (20 - n) * 60_000 for n in range(20)]
     for lsn, (event, at) in enumerate(zip((*baskets, *views), times, strict=True)):
         profile = fold(profile, lsn, at, lsn.to_bytes(16, "big"), Payload(Meta(), event))
+    seen = Impression(tuple(f"i{n}" for n in own[100:160]))
+    profile = fold(profile, len(times), now, len(times).to_bytes(16, "big"), Payload(Meta(), seen))
     slots = LocalDisk(data / "partitions" / "p0").open(SLOTS)
     vault = Vault(slots, secrets.vault_wrap)
     subject = vault.create(Key(f"u:{USER}"), KeyHash(bytes(16)))
