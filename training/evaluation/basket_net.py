@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from training.evaluation.basket_columns import Bools
 from training.evaluation.basket_facts import Float32
@@ -43,9 +44,20 @@ class Shape:
 class Lists:
     """Requests to learn from: candidates of request r are the rows ``start[r]:start[r + 1]``."""
 
-    inputs: Float32
+    inputs: npt.NDArray[np.floating]
+    """Shape (rows, inputs); float16 will do."""
     start: Int64
     wanted: Bools
+
+
+def joined(parts: Sequence[Lists]) -> Lists:
+    """The requests of all parts under each other."""
+    before = np.cumsum([0, *(len(part.inputs) for part in parts)])
+    return Lists(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([[0], *(part.start[1:] + first for part, first in zip(parts, before[:-1], strict=True))]),
+        np.concatenate([part.wanted for part in parts]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,7 @@ class Net:
     scale: Float32
     weights: tuple[Float32, ...]
 
-    def score(self, inputs: Float32) -> Float32:
+    def score(self, inputs: npt.NDArray[np.floating]) -> Float32:
         """Shape (rows,); only the order and differences within a request mean something."""
         scores = np.empty(len(inputs), np.float32)
         for begin in range(0, len(inputs), _ROWS):
@@ -64,7 +76,7 @@ class Net:
             scores[rows] = _forward(self.weights, self.standardised(inputs[rows]))[2]
         return scores
 
-    def standardised(self, inputs: Float32) -> Float32:
+    def standardised(self, inputs: npt.NDArray[np.floating]) -> Float32:
         return np.asarray(np.clip((inputs - self.mean) * self.scale, -CLIP, CLIP), np.float32)
 
 
@@ -93,7 +105,7 @@ def _fitted(lists: Lists, seed: int, shape: Shape, after: Callable[[int, Net], N
     return net
 
 
-def _moments(inputs: Float32) -> tuple[Float32, Float32]:
+def _moments(inputs: npt.NDArray[np.floating]) -> tuple[Float32, Float32]:
     """Mean and 1 / deviation of each input. Block by block: a float64 copy of all would take more than everything
     else."""
     total, squares = np.zeros(inputs.shape[1]), np.zeros(inputs.shape[1])

@@ -13,7 +13,7 @@ in service. Parameters do not: nothing fitted saw a basket after week 44, no wei
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -88,11 +88,12 @@ def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], No
     for weeks in (NET_WEEKS, WEIGHT_WEEKS, TEST_WEEKS):
         if not log.weeks(*weeks).any():
             raise BadData(f"the transactions have no basket in weeks {weeks[0]}-{weeks[1]}: give the whole year")
-    asked = _asked(log, seed, say)
-    net, curve = _network(_lists(asked.pop("net")), asked["validation"], log, seed)
+    lists, before, after = _asked(log, seed, say)
+    net, curve = _network(lists, before, log, seed)
+    del lists
     say("fitted the network")
     fitted = _Fitted(log, net, Models(log, int(np.searchsorted(log.week, FIT_WEEKS[1], "right")), seed))
-    validation, test = (_part(fitted, asked.pop(name)) for name in ("validation", "test"))
+    validation, test = (_part(fitted, given) for given in (before, after))
     say("asked every model")
     weights, alone = _weights(validation)
     for part in (validation, test):
@@ -150,29 +151,39 @@ def _settings(journey: JourneyLog, alone: str) -> dict[str, str | int | float | 
     }
 
 
-def _asked(log: BasketLog, seed: int, say: Callable[[str], None]) -> dict[str, Batch]:
-    """Facts before every basket of weeks 45-53, and before a sample of those the network learns from."""
+def _asked(log: BasketLog, seed: int, say: Callable[[str], None]) -> tuple[basket_net.Lists, Batch, Batch]:
+    """Before a sample of the baskets the network learns from: its inputs. Before every basket of weeks 45-48 and 49-53:
+    all facts."""
     sampled = np.random.default_rng(seed).random(len(log)) < NET_SHARE
-    parts = {
-        "net": log.weeks(*NET_WEEKS) & sampled,
-        "validation": log.weeks(*WEIGHT_WEEKS),
-        "test": log.weeks(*TEST_WEEKS),
-    }
-    if not parts["net"].any():
-        parts["net"] = log.weeks(*NET_WEEKS)
-    rows: dict[str, list[Asked]] = {name: [] for name in parts}
-    for one in Walk(log).ask(parts["net"] | parts["validation"] | parts["test"]):
-        part = next(name for name, chosen in parts.items() if chosen[one.basket])
-        rows[part].append(trimmed(one, NET_CANDIDATES) if part == "net" else one)
-    say(f"walked through {len(log):,} baskets, asked before {sum(map(len, rows.values())):,}")
-    return {name: batch(rows.pop(name)) for name in parts}
+    learned = log.weeks(*NET_WEEKS) & sampled
+    if not learned.any():
+        learned = log.weeks(*NET_WEEKS)
+    validation, test = log.weeks(*WEIGHT_WEEKS), log.weeks(*TEST_WEEKS)
+    rows: dict[bool, list[Asked]] = {False: [], True: []}
+    blocks: list[basket_net.Lists] = []
+    waiting: list[Asked] = []
+    for one in Walk(log).ask(learned | validation | test):
+        if not learned[one.basket]:
+            rows[bool(test[one.basket])].append(one)
+            continue
+        waiting.append(trimmed(one, NET_CANDIDATES))
+        if len(waiting) == CURVE_REQUESTS:
+            blocks.append(_lists(waiting))
+            waiting = []
+    if waiting:
+        blocks.append(_lists(waiting))
+    say(f"walked through {len(log):,} baskets")
+    return basket_net.joined(blocks), batch(rows.pop(False)), batch(rows.pop(True))
+
+
+def _lists(asked: Sequence[Asked]) -> basket_net.Lists:
+    """In half precision: logarithms and z scores lose nothing that matters by it, and the table is the largest there
+    is."""
+    given = batch(asked)
+    return basket_net.Lists(inputs(given).astype(np.float16), given.start, given.wanted)
 
 
 CURVE_REQUESTS: Final = 2_000
-
-
-def _lists(given: Batch) -> basket_net.Lists:
-    return basket_net.Lists(inputs(given), given.start, given.wanted)
 
 
 def _network(lists: basket_net.Lists, validation: Batch, log: BasketLog, seed: int) -> tuple[basket_net.Net, Curve]:
