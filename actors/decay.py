@@ -121,7 +121,9 @@ class DecayTable(msgspec.Struct, frozen=True, array_like=True, gc=False):
         k, span = self.k, halvings >> _SPAN_BITS
         if span > k:
             k = span
-        term = ldexp(bounded(value) * 2.0 ** (rest / half_life_ms), halvings - (k << _SPAN_BITS))
+        if not -VALUE_MAX <= value <= VALUE_MAX:
+            value = bounded(value)
+        term = ldexp(value * 2.0 ** (rest / half_life_ms), halvings - (k << _SPAN_BITS))
         if -_FORGOTTEN < term < _FORGOTTEN:
             return self
         sums = self.sums.copy() if k == self.k else self._from(k)

@@ -22,6 +22,8 @@ SLOT_MS: Final = 1_800_000
 RATES: Final = ("day", "month")
 """Half-lives of the decayed counts: what is going on, and what is usual."""
 
+_UNRATED: Final = {half_life: DecayTable(half_life) for half_life in RATES}
+
 DWELL_MAX_MS: Final = 86_400_000
 """The most one fact may add: nobody looks at one page for longer than a day."""
 
@@ -33,6 +35,7 @@ _TIME_BYTES: Final = 8
 _EARLIER_BYTES: Final = (TIMES_MAX - 1) * _TIME_BYTES
 _SLOT: Final = Struct(">i")
 _SLOT_BYTES: Final = 4
+_EARLIER_SLOTS_BYTES: Final = (SLOTS_MAX - 1) * _SLOT_BYTES
 _SLOT_LIMIT: Final = 2**31 - 1
 """Half hours up to the year 122,000; what lies beyond shares the last one."""
 
@@ -45,11 +48,12 @@ def engaged(
     counts, stamps = engagement.counts.copy(), engagement.stamps.copy()
     counts[signal] = counts.get(signal, 0) + 1
     stamps[signal] = _stamped(stamps.get(signal, b""), at)
-    rates, only = engagement.rates, (signal,)
+    only = (signal,)
+    rates = engagement.rates or _UNRATED
     return Engagement(
         counts,
         stamps,
-        {half_life: (rates.get(half_life) or DecayTable(half_life)).add(at, only, 1.0) for half_life in RATES},
+        {half_life: table.add(at, only, 1.0) for half_life, table in rates.items()},
         engagement.dwell_ms + min(max(dwell_ms, 0), DWELL_MAX_MS),
         engagement.scroll_permille + _permille(scroll),
         engagement.watched_permille + _permille(watched),
@@ -105,16 +109,20 @@ def _stamped(held: bytes, at: int) -> bytes:
 
 
 def _active(held: bytes, at: int) -> bytes:
-    slot = max(-_SLOT_LIMIT, min(at // SLOT_MS, _SLOT_LIMIT))
-    packed = _SLOT.pack(slot)
-    if held[-_SLOT_BYTES:] == packed:
+    slot = at // SLOT_MS
+    if not -_SLOT_LIMIT <= slot <= _SLOT_LIMIT:
+        slot = _SLOT_LIMIT if slot > 0 else -_SLOT_LIMIT
+    latest = _SLOT.unpack_from(held, len(held) - _SLOT_BYTES)[0] if held else slot - 1
+    if slot == latest:
         return held
-    slots = list(unpack(f">{len(held) // _SLOT_BYTES}i", held))
+    if slot > latest:
+        return held[-_EARLIER_SLOTS_BYTES:] + _SLOT.pack(slot)
+    slots = unpack(f">{len(held) // _SLOT_BYTES}i", held)
     place = bisect_right(slots, slot)
     if place and slots[place - 1] == slot:
         return held
     place *= _SLOT_BYTES
-    return (held[:place] + packed + held[place:])[-SLOTS_MAX * _SLOT_BYTES :]
+    return (held[:place] + _SLOT.pack(slot) + held[place:])[-SLOTS_MAX * _SLOT_BYTES :]
 
 
 def _permille(share: float) -> int:

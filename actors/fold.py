@@ -37,12 +37,14 @@ from actors.profile import (
 from actors.purchases import bought
 from actors.recents import remembered
 from actors.registers import Moment, moment, newest_of, noted, wins
+from actors.sessions import walked
 from actors.signals import SIGNALS, facets
+from actors.spending import spent
+from actors.touchpoint import touchpoint
 from events.types import (
     Aliased,
     Consented,
     DriftDetected,
-    Event,
     Exposed,
     Grouped,
     Identified,
@@ -99,7 +101,7 @@ def fold(profile: Profile, lsn: int, event_time: int, event_id: bytes, payload: 
         return replace(profile, engagement=counted(profile.engagement, "bot"))
     if meta.test:
         profile = replace(profile, engagement=counted(profile.engagement, "test"))
-    return _folded(profile, event_time, event_id, event)
+    return _folded(profile, event_time, event_id, payload)
 
 
 def _identified(profile: Profile, lsn: int, at: int, meta: Meta) -> Profile:
@@ -133,11 +135,12 @@ def _dated(profile: Profile, at: int) -> Profile:
     return replace(profile, first_at=min(first, at), last_at=max(last, at))
 
 
-def _folded(profile: Profile, at: int, event_id: bytes, event: Event) -> Profile:
+def _folded(profile: Profile, at: int, event_id: bytes, payload: Payload) -> Profile:
     """The layers after a fact that consent lets in."""
+    event = payload.event
     match event:
         case Interaction():
-            return _interacted(profile, at, event)
+            return _interacted(profile, at, event, payload.meta)
         case Impression():
             return replace(
                 profile,
@@ -146,9 +149,17 @@ def _folded(profile: Profile, at: int, event_id: bytes, event: Event) -> Profile
             )
         case Visited():
             attention = (event.dwell_ms, event.scroll, 0.0)
-            return replace(profile, engagement=engaged(profile.engagement, "visit", at, attention))
+            return replace(
+                profile,
+                engagement=engaged(profile.engagement, "visit", at, attention),
+                steps=walked(profile.steps, at, event, touchpoint(payload.meta.context)),
+            )
         case Tracked():
-            return replace(profile, engagement=engaged(profile.engagement, "tracked", at))
+            return replace(
+                profile,
+                engagement=engaged(profile.engagement, "tracked", at),
+                steps=walked(profile.steps, at, event, touchpoint(payload.meta.context)),
+            )
         case Identified(traits):
             return replace(profile, traits=_traits(profile.traits, traits, moment(at, event_id)))
         case Grouped(group_id):
@@ -167,22 +178,27 @@ def _folded(profile: Profile, at: int, event_id: bytes, event: Event) -> Profile
             assert_never(event)
 
 
-def _interacted(profile: Profile, at: int, event: Interaction) -> Profile:
+def _interacted(profile: Profile, at: int, event: Interaction, meta: Meta) -> Profile:
     strength = SIGNALS[event.signal]
     value = strength.weight * bounded(event.weight)
     if event.signal == "watch" and event.watched > 0.0:
         value *= min(event.watched, 1.0)
     attention = (event.dwell_ms, 0.0, event.watched if event.signal == "watch" else 0.0)
     engagement = engaged(profile.engagement, event.signal, at, attention)
+    steps = walked(profile.steps, at, event, touchpoint(meta.context))
+    purchases, spending = profile.purchases, profile.spending
     lines = _distinct(event.lines)
-    if not lines:
-        return replace(profile, engagement=engagement)
-    recent = [Recent(line.item, at, event.signal, value) for line in lines]
-    purchases = profile.purchases
     if event.signal == "purchase" or event.signal == "refund":
-        purchases = bought(purchases, lines, at, 1 if event.signal == "purchase" else -1)
+        spending = spent(spending, event)
+        if lines:
+            purchases = bought(purchases, lines, at, 1 if event.signal == "purchase" else -1)
+    if not lines:
+        return replace(profile, engagement=engagement, steps=steps, spending=spending)
+    recent = [Recent(line.item, at, event.signal, value) for line in lines]
     return replace(
         profile,
+        steps=steps,
+        spending=spending,
         interests=_interests(profile.interests, lines, at, value, strength.half_life),
         recent=remembered(profile.recent, recent),
         purchases=purchases,
@@ -209,7 +225,10 @@ def _interests(
     interests: dict[str, DecayTable], lines: Sequence[Line], at: int, value: float, half_life: str
 ) -> dict[str, DecayTable]:
     """Every line speaks for its facets once, whatever its quantity."""
-    keys = list(chain.from_iterable(facets(line.category, line.brand, line.attributes) for line in lines))
+    if len(lines) == 1:
+        keys: Sequence[str] = facets(lines[0].category, lines[0].brand, lines[0].attributes)
+    else:
+        keys = list(chain.from_iterable([facets(line.category, line.brand, line.attributes) for line in lines]))
     if not keys:
         return interests
     table = interests.get(half_life) or DecayTable(half_life)

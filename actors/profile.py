@@ -26,6 +26,7 @@ PURCHASES_MAX: Final = 256
 PURCHASE_TIMES_MAX: Final = 8
 IMPRESSIONS_MAX: Final = 200
 SLOTS_MAX: Final = 256
+STEPS_MAX: Final = 64
 TIMES_MAX: Final = 32
 """Event times kept of each signal: rules count in windows up to here."""
 TRAITS_MAX: Final = 256
@@ -87,6 +88,23 @@ class Engagement(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sum of the shares watched or read, in thousandths."""
     slots: bytes = b""
     """The latest 256 half hours in which something was done, packed: `actors.engagement.half_hours`."""
+
+
+class Spending(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Money and what was saved, in thousandths: integers add up exactly in any order (`actors.spending`)."""
+
+    paid: int = 0
+    """Revenue of purchases minus that of refunds."""
+    gross: int = 0
+    """Revenue of purchases before discounts."""
+    saved: int = 0
+    """Discounts."""
+    coupons: int = 0
+    """Purchases with a coupon."""
+    ranks: int = 0
+    """Sum of the price ranks of the purchases that have one."""
+    ranked: int = 0
+    """How many have one."""
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -154,6 +172,9 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     purchases: dict[str, Purchase] = {}
     """In ascending (latest time, item); the latest 256."""
     engagement: Engagement = Engagement()
+    steps: tuple[bytes, ...] = ()
+    """The latest 64 things done, in the order of (time, content), packed: `actors.sessions`."""
+    spending: Spending = Spending()
     impressions: Impressions = Impressions()
     segments: dict[str, Membership] = {}
     experiments: dict[str, Exposure] = {}

@@ -23,9 +23,10 @@ def bought(purchases: dict[str, Purchase], lines: Sequence[Line], at: int, sign:
     after = purchases.copy()
     newest = _latest(next(reversed(purchases.values()))) if purchases else LONG_AGO
     in_order = sign > 0 and at > newest
+    term = decay.add(0, 0.0, at, float(sign), "quarter")
     for line in sorted(lines, key=_item) if len(lines) > 1 else lines:
         held = after.pop(line.item, UNKNOWN) if in_order else after.get(line.item, UNKNOWN)
-        after[line.item] = _once_more(held, line, at, sign)
+        after[line.item] = _once_more(held, line, at, sign, term)
     if not in_order:
         after = dict(sorted(after.items(), key=_by_time))
     while len(after) > PURCHASES_MAX:
@@ -33,12 +34,16 @@ def bought(purchases: dict[str, Purchase], lines: Sequence[Line], at: int, sign:
     return after
 
 
-def _once_more(held: Purchase, line: Line, at: int, sign: int) -> Purchase:
+def _once_more(held: Purchase, line: Line, at: int, sign: int, term: tuple[int, float]) -> Purchase:
+    """``term``: landmark and stored form of ``sign`` at ``at``, the same for every line of an order whose item has that
+    landmark."""
     times = held.times
     if sign > 0:
         times = (*times, at) if at > _latest(held) else tuple(sorted({*times, at}))
         times = times[-PURCHASE_TIMES_MAX:]
-    k, s = decay.add(held.k, held.s, at, float(sign), "quarter")
+    k, s = term[0], held.s + term[1]
+    if k != held.k:
+        k, s = decay.add(held.k, held.s, at, float(sign), "quarter")
     quantity = decay.bounded(held.quantity + sign * line.quantity, 1e15)
     return Purchase(line.item, times, held.count + sign, quantity, k, s)
 

@@ -14,6 +14,9 @@ from actors.profile import RECENT_MAX, Recent
 def remembered(recent: tuple[Recent, ...], new: Sequence[Recent]) -> tuple[Recent, ...]:
     """``recent`` (newest first, ties by item) after ``new``: at least one, of one moment, each item at most once."""
     if not recent or new[0].at > recent[0].at:
+        if len(new) == 1:
+            item = new[0].item
+            return (new[0], *[held for held in recent if held.item != item])[:RECENT_MAX]
         items = {each.item for each in new}
         older = [held for held in recent if held.item not in items]
         return (*sorted(new, key=_newest_first), *older)[:RECENT_MAX]

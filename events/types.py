@@ -56,6 +56,13 @@ class Interaction(Body, frozen=True, omit_defaults=True):
     """The recommendation that led here, when the client said so."""
     order_id: str = ""
     revenue: float = 0.0
+    discount: float = 0.0
+    """Money off, of everything in it; >= 0, in the currency of ``revenue``."""
+    coupon: bool = False
+    """Whether a coupon was used."""
+    price_rank: float = -1.0
+    """Mean over the lines of the share of their category's items that are cheaper, 0..1, by the catalogue's prices when
+    the event came in; -1 when unknown."""
     dwell_ms: int = 0
     watched: float = 0.0
     """Share of a video or article consumed, 0..1."""
