@@ -27,6 +27,8 @@ from serving.openapi import Docs
 from serving.profiles import Profiles
 from serving.recommend import Answerer
 from serving.recommendations import Recommendations, Sources
+from serving.segment_door import SegmentDoor
+from serving.segments import Segments
 from serving.settings import Settings
 from serving.shop import Shop
 from serving.waiting import Waiting
@@ -67,6 +69,7 @@ def build_app(deps: Deps) -> App:
     imports = ImportIntake(secret, limits, vocabulary, catalogue.enrich)
     upserts = CatalogueIntake(secret, catalogue.current)
     body_max = server.body_bytes_max
+    door = SegmentDoor(deps.backend, writing, deps.clock, secret)
     sources = Sources(deps.answerer, deps.decisions, deps.items, deps.backend)
     routes = (
         *Collector(intake, writing, doors, deps.keys, deps.clock, body_max).routes(),
@@ -75,6 +78,7 @@ def build_app(deps: Deps) -> App:
         *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
         *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),
+        *Segments(door, waiting, deps.clock).routes(),
         *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),
     )
     docs = Docs(routes, doors, demo=deps.demo)

@@ -101,7 +101,7 @@ def _given_id(request: Request) -> str:
     return given if len(given) <= REQUEST_ID_CHARS_MAX and given.isascii() and given.isprintable() else ""
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
 def _not_allowed(error: MethodNotAllowed, request: Request) -> Reply:

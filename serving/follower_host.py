@@ -228,6 +228,8 @@ class FollowerHost:
         ]
         if settings.learning.enabled:
             self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
+        if append is not None and settings.segments:
+            self._seats.append(_Seat("segment settings", lambda: _segment_settings(store, clock, settings, append)))
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
         ]
@@ -333,6 +335,12 @@ def _learner(store: Store, clock: Clock, settings: Settings, append: Append | No
     from serving.learning import Learner
 
     return Learning(Learner(store, settings), clock, append, alerts)
+
+
+def _segment_settings(store: Store, clock: Clock, settings: Settings, append: Append) -> Task:
+    from serving.segment_settings import SegmentSettingsTask
+
+    return SegmentSettingsTask(store, settings.segments, clock, append, store.secrets.event_id)
 
 
 def appending(host: Appendable, loop: asyncio.AbstractEventLoop) -> Append:

@@ -17,6 +17,7 @@ from serving.router import Doc, Field, Route
 from serving.shop import GUARDS, refused
 
 VERSION = "1"
+_WITH_BODY = ("POST", "PUT")
 ERROR = {
     "type": "object",
     "required": ["code", "message"],
@@ -72,10 +73,10 @@ def _operation(route: Route, doc: Doc, method: str) -> dict[str, object]:
         "responses": {str(status): _response(status, doc) for status in sorted({*doc.statuses, *_errors(route)})},
     }
     parameters = [_parameter(one, "path") for one in doc.path]
-    parameters += [_parameter(one, "query") for one in (doc.query if method != "POST" or not doc.body else ())]
+    parameters += [_parameter(one, "query") for one in (doc.query if method not in _WITH_BODY or not doc.body else ())]
     if parameters:
         operation["parameters"] = parameters
-    if method == "POST" and doc.example is not None:
+    if method in _WITH_BODY and doc.example is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": _body(doc)}}
     return operation
 

@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from events.errors import BadSettings
+from actors.segment_definition import BadDefinition, Definitions, understood
+from events.errors import BadRequest, BadSettings
 from events.intake import IntakeSettings
 from events.segment_log import SegmentSettings
+from events.types import SegmentDefined
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
 from training.attribution import HOUR_US, Windows
@@ -186,6 +188,23 @@ class RetrainSettings(Section):
     gate: GatePolicy = GatePolicy()
 
 
+class SegmentEntry(Section):
+    """A segment the settings define, in ``[[segments]]``; it is what it says there at every start."""
+
+    name: str
+    rule: str = ""
+    """Who enters, in the language of `actors.segment_syntax`."""
+    stay: str = ""
+    """Who stays once in; empty: whoever enters."""
+    kind: Literal["rule", "score"] = "rule"
+    description: str = ""
+    enabled: bool = True
+    """Without it there is no such segment, even if the service brings one."""
+
+    def told(self, version: int) -> SegmentDefined:
+        return SegmentDefined(self.name, self.rule, self.stay, self.kind, version, self.description, by="settings")
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -194,6 +213,7 @@ class Settings(Section):
     learning: LearningSettings = LearningSettings()
     alerts: AlertsSettings = AlertsSettings()
     retrain: RetrainSettings = RetrainSettings()
+    segments: tuple[SegmentEntry, ...] = ()
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
@@ -218,6 +238,19 @@ class Settings(Section):
                 if name not in INVENTORY:
                     where = f"surfaces.{surface.name}.weights.{name}"
                     raise BadSettings(f"setting `{where}` names no recommender" + did_you_mean(name, tuple(INVENTORY)))
+
+    def check_segments(self) -> None:
+        """Raises `BadSettings` for one that makes no sense by itself or beside the others here. One it asks about may
+        come from elsewhere."""
+        known = Definitions()
+        for entry in self.segments:
+            if entry.name in known.by_name:
+                raise BadSettings(f"setting `segments`: there are two of the name {entry.name}")
+            try:
+                known = known.defined(understood(entry.told(1))) if entry.enabled else known
+            except BadRequest as wrong:
+                where = "" if isinstance(wrong, BadDefinition) else f".{entry.name[:64]}"
+                raise BadSettings(f"setting `segments{where}`: {wrong}") from None
 
     @model_validator(mode="before")
     @classmethod
@@ -252,6 +285,7 @@ class Settings(Section):
             settings = cls.model_validate(given)
             settings.event_vocabulary()
             settings.check_weights()
+            settings.check_segments()
             return settings
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)
@@ -278,6 +312,8 @@ def _unknown(loc: tuple[int | str, ...]) -> str:
 def _names_beside(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     if len(loc) == 1:
         return tuple(Settings.model_fields)
+    if loc[0] == "segments":
+        return tuple(SegmentEntry.model_fields)
     if loc[0] in _SECTIONS:
         return tuple((_SECTIONS[str(loc[0])] if len(loc) == 2 else GatePolicy).model_fields)
     return tuple(Surface.model_fields if len(loc) == 3 else Values.model_fields)

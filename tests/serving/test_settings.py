@@ -44,6 +44,10 @@ def test_a_surface_of_ones_own_takes_its_name_from_its_section(tmp_path: Path) -
         ("[surfaces.a]\nwieghts = {}", r"`surfaces\.a\.wieghts`: did you mean `weights`"),
         ("[surfaces.a]\nweights = {}\nvalues = {clik = 1}", r"`surfaces\.a\.values\.clik`: did you mean `click`"),
         ("[vocabulary.Sold]\nsignl = 'purchase'", "vocabulary 'Sold': unknown key 'signl'.*'signal'"),
+        ("[[segments]]\nname = 'a'\nrul = 'did(view)'", r"`segments\.0\.rul`: did you mean `rule`"),
+        ("[[segments]]\nname = 'a'\nrule = 'did(vew)'", r"`segments\.a`: position 4: .*did you mean 'view'"),
+        ("[[segments]]\nname = 'a b'\nrule = 'did(view)'", "`segments`: segment 'a b': a name has"),
+        ("[[segments]]\nname = 'a'\nrule = 'did(view)'\n" * 2, "there are two of the name a"),
         ("[server", "TOML"),
     ],
 )
