@@ -18,7 +18,8 @@ from typing import Final
 import msgspec
 
 from actors.quantity import NEVER, Quantity, first_crossing, steady
-from actors.segment_rules import Rule, Subject, Verdict, understand_value
+from actors.segment_feature import understand_feature
+from actors.segment_rules import Rule, Subject, Verdict
 from events.errors import BadRequest
 from events.types import Json
 
@@ -30,12 +31,14 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One axis."""
 
     value: str
-    """An expression such as ``spent`` or ``count(view, 30 days)``."""
+    """An expression such as ``spent`` or ``count(view, 30 days)``, or a condition, which counts as 1 or 0."""
     centre: float
     scale: float
     """Above 0; durations are in ms."""
     low: float
     high: float
+    known: str = ""
+    """A condition about traits and groups; of who does not meet it the value is unknown."""
 
 
 class Clustering(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +61,7 @@ def understand_cluster(told: Mapping[str, Json]) -> Rule:
     except msgspec.ValidationError as wrong:
         raise BadCluster(f"the cluster cannot be read: {wrong}") from None
     _check(clustering)
-    features = [understand_value(feature.value) for feature in clustering.features]
+    features = [understand_feature(feature.value, feature.known) for feature in clustering.features]
     nearest = _nearest(
         clustering, [measured(each.read, axis) for each, axis in zip(features, clustering.features, strict=True)]
     )
