@@ -60,7 +60,7 @@ class RayCluster:
                     _temp_dir=self._scratch,
                     **common,
                 )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, SystemExit) as error:  # Ray exits at times
             self._forget()
             raise Unavailable(f"no Ray cluster answers at {self._address or 'this machine'}: {error}") from None
         if not self._address.startswith("ray://"):
@@ -77,11 +77,13 @@ class RayCluster:
     def put(self, value: T) -> Any:
         return ray.put(value)
 
-    def start(self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False) -> Job[T]:
+    def start(
+        self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False, at_once: bool = False
+    ) -> Job[T]:
         if here and self._here is None:
             values = [ray.get(each) if isinstance(each, ray.ObjectRef) else each for each in arguments]
             return Job(name, ray.put(function(*values)))
-        options: dict[str, Any] = {"num_cpus": 1, "max_retries": RETRIES, "name": name}
+        options: dict[str, Any] = {"num_cpus": 0 if at_once else 1, "max_retries": RETRIES, "name": name}
         if here:
             options["scheduling_strategy"] = self._here
         return Job(name, _remote(function).options(**options).remote(*arguments))

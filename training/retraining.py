@@ -65,9 +65,12 @@ class Cluster(Protocol):
         """Hold ``value`` for tasks: what is returned may stand among their arguments in its place."""
         ...
 
-    def start(self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False) -> Job[T]:
+    def start(
+        self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False, at_once: bool = False
+    ) -> Job[T]:
         """Run ``function``, with held values and finished jobs' results in place of their handles. ``here``: on the
-        machine whose files this process sees. A task whose process or machine dies is run again.
+        machine whose files this process sees. ``at_once``: beside others, without waiting for a core; for the one that
+        everything waits for in the end. A task whose process or machine dies is run again.
         """
         ...
 
@@ -90,7 +93,9 @@ class Inline:
     def put(self, value: T) -> Any:
         return value
 
-    def start(self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False) -> Job[T]:
+    def start(
+        self, name: str, function: Callable[..., T], *arguments: Any, here: bool = False, at_once: bool = False
+    ) -> Job[T]:
         return Job(name, function(*arguments))
 
     def later(self, jobs: Mapping[str, Job[T]]) -> Callable[[], Mapping[str, T]]:
@@ -163,7 +168,7 @@ def retrain(
     held = cluster.put(dataset)
     tried = {name: cluster.start(f"try {name}", fit, name, held, window.validation_from, plan.seed) for name in FITTED}
     judging = cluster.start(
-        "judge", judge_tried, plan, window, dataset.interactions.item_ids, cluster.later(tried), here=True
+        "judge", judge_tried, plan, window, dataset.interactions.item_ids, cluster.later(tried), here=True, at_once=True
     )
     fitted = {name: cluster.start(f"fit {name}", fit, name, held, None, plan.seed) for name in FITTED}
     for _ in _heard(cluster, [*tried.values(), *fitted.values(), judging], tell, len(plan.offsets), count):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from grown_shop import grown
 
-from events.errors import Unavailable
 from training.gate import GatePolicy
 from training.inventory import FITTED
 from training.on_ray import RayCluster
@@ -73,9 +71,3 @@ def test_a_machine_that_is_lost_in_the_middle_costs_time_only(shop: Path, inline
         assert len(ended) == 2 + 2 * len(FITTED) + 1
     finally:
         nodes.shutdown()
-
-
-def test_where_no_cluster_answers_it_says_so() -> None:
-    os.environ.pop("RAY_ADDRESS", None)
-    with pytest.raises(Unavailable, match="no Ray cluster answers"), RayCluster("auto"):
-        pass
