@@ -240,6 +240,25 @@ class Stored:
         return decode(self._blob)
 
 
+class Behaviour(Protocol):
+    """What sessions and scores are read from: a `Profile`, or whatever decodes these fields of one."""
+
+    @property
+    def first_at(self) -> int | None: ...
+
+    @property
+    def last_at(self) -> int | None: ...
+
+    @property
+    def engagement(self) -> Engagement: ...
+
+    @property
+    def steps(self) -> tuple[bytes, ...]: ...
+
+    @property
+    def spending(self) -> Spending: ...
+
+
 def newest(seen: dict[str, int]) -> tuple[str, ...]:
     """The keys, latest first, ties by key."""
     return tuple(sorted(seen, key=lambda key: (-seen[key], key)))

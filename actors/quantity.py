@@ -4,7 +4,8 @@
 
 Everything a profile says about time has this form: decayed sums (one aᵢ per half-life), "time since" (slope 1), counts
 in a window (constant until the oldest one leaves it). So a rule over a profile needs no polling: the moment its truth
-can change is computed and scheduled.
+can change is computed and scheduled. Where a value has another form (a score), ``fall`` and ``rise`` say how fast it
+can move at most besides, at any later moment before ``until``: a crossing comes no sooner than these speeds allow.
 
 >>> tired = decaying(8.0, 1000)
 >>> first_crossing(tired - steady(1.0))
@@ -13,9 +14,10 @@ can change is computed and scheduled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, exp2, inf, log, log2
 from typing import Final
+
+import msgspec
 
 NEVER: Final = 1 << 62
 """Later than any moment, as a distance in ms."""
@@ -23,8 +25,7 @@ NEVER: Final = 1 << 62
 _LN2: Final = log(2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True, gc=False):
     """See the module. ``until`` > 0: from there on the form is another one and has to be read anew."""
 
     constant: float
@@ -33,19 +34,22 @@ class Quantity:
     decays: tuple[tuple[float, int], ...] = ()
     """(value now, half-life in ms)."""
     until: int = NEVER
+    fall: float = 0.0
+    """Most it can sink per ms, besides what the form says; >= 0."""
+    rise: float = 0.0
 
     @property
     def now(self) -> float:
         """The value at the moment of reading."""
-        return self.constant + sum([value for value, _ in self.decays])
+        return self.constant + sum([value for value, _ in self.decays]) if self.decays else self.constant
 
     @property
     def still(self) -> bool:
         """Whether it stays as it is until ``until``."""
-        return not self.slope and not self.decays
+        return not (self.slope or self.decays or self.fall or self.rise)
 
     def at(self, delta: float) -> float:
-        """The value ``delta`` ms later, before ``until``."""
+        """The value ``delta`` ms later, before ``until``; of one that falls or rises besides, only the form's part."""
         return self.constant + self.slope * delta + sum([value * exp2(-delta / life) for value, life in self.decays])
 
     def __add__(self, other: Quantity) -> Quantity:
@@ -54,6 +58,8 @@ class Quantity:
             self.slope + other.slope,
             self.decays + other.decays,
             min(self.until, other.until),
+            self.fall + other.fall,
+            self.rise + other.rise,
         )
 
     def __sub__(self, other: Quantity) -> Quantity:
@@ -65,6 +71,8 @@ class Quantity:
             self.slope * factor,
             tuple([(value * factor, life) for value, life in self.decays]),
             self.until,
+            factor * self.fall if factor >= 0.0 else -factor * self.rise,
+            factor * self.rise if factor >= 0.0 else -factor * self.fall,
         )
 
 
@@ -91,9 +99,22 @@ def first_crossing(difference: Quantity) -> int:
     """
     value = difference.now
     decays = [(a, life) for a, life in difference.decays if a]
-    free = _first_root(value, difference.constant, difference.slope, decays)
+    if difference.fall or difference.rise:
+        free = _outrun(value, difference)
+    else:
+        free = _first_root(value, difference.constant, difference.slope, decays)
     bound = inf if free == inf else max(1.0, ceil(free))
     return min(difference.until, NEVER if bound >= NEVER else int(bound))
+
+
+def _outrun(value: float, difference: Quantity) -> float:
+    """Before then no speed it can have takes ``value`` to 0."""
+    if value == 0.0:
+        return 1.0
+    side = 1.0 if value > 0 else -1.0
+    decaying = sum([max(side * a, 0.0) / life for a, life in difference.decays])
+    speed = (difference.fall if value > 0 else difference.rise) + max(-side * difference.slope, 0.0) + _LN2 * decaying
+    return abs(value) / speed if speed else inf
 
 
 def _first_root(value: float, constant: float, slope: float, decays: list[tuple[float, int]]) -> float:

@@ -17,7 +17,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from actors.engagement import SLOT_MS, half_hours, runs
-from actors.profile import STEPS_MAX, Profile
+from actors.profile import STEPS_MAX, Behaviour
 from actors.touchpoint import CHANNELS, DEVICES, Touchpoint
 from events.types import Interaction, Tracked, Visited
 
@@ -168,17 +168,17 @@ def _named(event: Interaction | Visited | Tracked) -> tuple[str, str]:
 # ---- reading ------------------------------------------------------------------------------------------------------
 
 
-def steps(profile: Profile) -> tuple[Step, ...]:
+def steps(profile: Behaviour) -> tuple[Step, ...]:
     """The journey: the latest 64 steps, oldest first."""
     return tuple(map(_step, profile.steps))
 
 
-def sessions(profile: Profile, policy: SessionPolicy = POLICY) -> tuple[Session, ...]:
+def sessions(profile: Behaviour, policy: SessionPolicy = POLICY) -> tuple[Session, ...]:
     """The sessions of the steps kept, oldest first; the oldest may have lost steps."""
     return tuple(_stitched(steps(profile), policy))
 
 
-def latest(profile: Profile, policy: SessionPolicy = POLICY) -> Session | None:
+def latest(profile: Behaviour, policy: SessionPolicy = POLICY) -> Session | None:
     """The session of the latest step; None without steps. Looks no further back than its pause."""
     held = profile.steps
     if not held:
@@ -193,7 +193,7 @@ def latest(profile: Profile, policy: SessionPolicy = POLICY) -> Session | None:
     return last
 
 
-def count(profile: Profile, policy: SessionPolicy = POLICY) -> int:
+def count(profile: Behaviour, policy: SessionPolicy = POLICY) -> int:
     """How many sessions there were: those of the steps kept, and before the oldest of these one for every run of
     adjacent half hours among the latest 256 (a pause under 30 minutes never parts a run, one of an hour always does).
     """
@@ -205,14 +205,19 @@ def count(profile: Profile, policy: SessionPolicy = POLICY) -> int:
     return exact + runs(before) - (before[-1:] == (slot - 1,))
 
 
-def text(profile: Profile, field: str, policy: SessionPolicy = POLICY) -> str | None:
+def last_done(profile: Behaviour) -> int | None:
+    """Time of the latest step; None without steps."""
+    return _time(profile.steps[-1]) if profile.steps else None
+
+
+def text(profile: Behaviour, field: str, policy: SessionPolicy = POLICY) -> str | None:
     """``session.device``, ``.channel``, ``.landing``, ``.exit`` or ``.campaign`` of the latest session; None when
     unknown."""
     session = latest(profile, policy)
     return None if session is None else str(getattr(session, field.removeprefix("session."))) or None
 
 
-def flag(profile: Profile, field: str, policy: SessionPolicy = POLICY) -> bool:
+def flag(profile: Behaviour, field: str, policy: SessionPolicy = POLICY) -> bool:
     """``weekend``: whether the latest session began on a Saturday or Sunday. Changes by facts only."""
     assert field == "weekend", field
     session = latest(profile, policy)

@@ -66,3 +66,27 @@ def test_arithmetic_is_that_of_numbers(a: float, b: float, factor: float) -> Non
     assert abs((left + right).at(500) - (left.at(500) + right.at(500))) <= 1e-6
     assert abs((left - right).at(500) - (left.at(500) - right.at(500))) <= 1e-6
     assert abs(left.times(factor).at(500) - factor * left.at(500)) <= 1e-6
+
+
+SPEEDS = st.floats(0, 10)
+
+
+@given(VALUES, DECAYS, SPEEDS, SPEEDS, st.floats(0, 1), st.floats(0, 1))
+def test_what_falls_and_rises_besides_crosses_no_sooner_than_its_speeds_allow(
+    constant: float, decays: tuple[tuple[float, int], ...], fall: float, rise: float, share: float, pace: float
+) -> None:
+    quantity = Quantity(constant, 0.0, decays, fall=fall, rise=rise)
+    bound = first_crossing(quantity)
+    looked = int(share * (min(bound, 10**12) - 1))
+    besides = looked * (pace * (fall + rise) - fall)
+    before, after = quantity.now, quantity.at(looked) + besides
+    rounding = (abs(constant) + abs(besides) + sum(abs(value) for value, _ in decays)) * 1e-9
+    assert sign(before) == sign(after) or min(abs(before), abs(after)) <= rounding
+
+
+def test_what_only_falls_crosses_no_level_above_it_and_turned_around_only_rises() -> None:
+    falling = Quantity(0.5, fall=0.001)
+    assert first_crossing(falling - steady(0.6)) == NEVER
+    assert first_crossing(falling - steady(0.4)) == 100
+    assert first_crossing(steady(0.4) - falling) == 100
+    assert first_crossing(steady(0.6) - falling) == NEVER
