@@ -39,8 +39,10 @@ from actors.items import META, STATE_KEY, ItemProjection, ItemsState
 from actors.lmdb_state import LmdbReader
 from actors.neighbours import BACKOFF, COVISITED, SIMILAR
 from actors.popularity import ALL, HALF_LIFE_MS, POPULAR, TOP
+from actors.popularity import LISTED as LISTED_POPULAR
 from actors.ranked import INDEX, NOTHING, Indices, Row, unpack_head
 from actors.recency import weight
+from actors.segment_popularity import POPULAR_IN
 from actors.state import MemoryState, StateReader
 from actors.trending import TRENDING
 from actors.trending import served as served_trends
@@ -134,6 +136,7 @@ class StoredView:
         self._trending: Row | None = None
         self._pool: Row | None = None
         self._popular: dict[int, Row] = {}
+        self._popular_in: dict[str, Row] = {}
         self._rows: dict[tuple[str, int], dict[int, Row]] = {}
 
     def packed_ids(self, idx: Indices) -> bytes:
@@ -179,6 +182,12 @@ class StoredView:
             known = self._popular[place] = self._top(place) if category != -1 else NOTHING
         return known[0][:limit], known[1][:limit]
 
+    def popular_in(self, segment: str, limit: int) -> Row:
+        known = self._popular_in.get(segment)
+        if known is None:
+            known = self._popular_in[segment] = self._served(self._store.get(POPULAR_IN, segment.encode()))
+        return known[0][:limit], known[1][:limit]
+
     def trending(self, limit: int) -> Row:
         if self._trending is None:
             row = self._store.get(TRENDING, key(ALL))
@@ -211,10 +220,13 @@ class StoredView:
         return found
 
     def _top(self, place: int) -> Row:
-        row = self._store.get(POPULAR, key(place))
+        return self._served(self._store.get(POPULAR, key(place)))
+
+    def _served(self, row: bytes | None) -> Row:
+        """A row of `TOP` with its sums as of now."""
         if not row:
             return NOTHING
-        top = np.frombuffer(row, TOP)
+        top = np.frombuffer(row, TOP)[:LISTED_POPULAR]
         return top["idx"].astype(np.int32), (top["sum"] / self._now).astype(np.float32)
 
     def _found(self, table: str, items: Sequence[int], limit: int) -> list[Row]:

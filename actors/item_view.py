@@ -116,6 +116,10 @@ class ItemView(Protocol):
         """Decayed popularity, overall or of a category of any level; at most 200 are known."""
         ...
 
+    def popular_in(self, segment: str, limit: int) -> Row:
+        """Decayed popularity among the people of a segment; at most 200 are known."""
+        ...
+
     def trending(self, limit: int) -> Row:
         """What is done more these days than its own month suggests, by excess; at most 200 are known."""
         ...

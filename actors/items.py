@@ -1,7 +1,8 @@
 """The item follower's projection: one pass over all facts keeps everything that is known about items.
 
 What teaches what: the catalogue learns from item facts; popularity from what people did with items; the exploration
-pool from impressions; co-visitation from the items of one event and from consecutive events of one subject. An event
+pool from impressions; co-visitation from the items of one event and from consecutive events of one subject; popularity
+within segments from what their people did while they were in them. An event
 weighs in popularity what its signal weighs in interests, and what takes back (uncart, refund, a bad rating) teaches
 nothing here. Test traffic and bots teach nothing. An event of a person who refuses personalization (as decided in that
 event, before, or by the store's default when nothing was decided) still counts for popularity, and its basket for
@@ -26,14 +27,24 @@ from actors.covisitation import Basket, Covisitation, sampled
 from actors.exploration import Exploration
 from actors.follower import Fact, Folded
 from actors.neighbours import Neighbours
-from actors.popularity import HALF_LIFE_MS, LATELY_MS, Popularity
+from actors.popularity import FEEDBACK, HALF_LIFE_MS, LATELY_MS, Popularity
 from actors.profile import PERSONALIZATION
 from actors.recency import weights
+from actors.segment_popularity import SegmentPopularity
 from actors.signals import SIGNALS
 from actors.state import Change, StateReader
 from actors.steps import Steps, Transition
 from actors.trending import Trending
-from events.types import Consented, Impression, Interaction, ItemDeleted, ItemUpserted, SubjectErased
+from events.types import (
+    Consented,
+    Impression,
+    Interaction,
+    ItemDeleted,
+    ItemUpserted,
+    SegmentChanged,
+    SegmentDropped,
+    SubjectErased,
+)
 
 META: Final = "items"
 STATE_KEY: Final = b"state"
@@ -76,6 +87,8 @@ class _Lessons:
         self.recommended: list[bool] = []
         self.baskets: list[Basket] = []
         self.transitions: list[Transition] = []
+        self.within: list[tuple[tuple[str, ...], list[int], int]] = []
+        """Segments, the items of an act within them, and the place of its last item in the lists above."""
         self.shown: list[int] = []
         self.shown_at: list[int] = []
 
@@ -94,6 +107,7 @@ class ItemProjection:
         self.content = Content(store, self.catalogue)
         self.trending = Trending(store, self.popularity)
         self.exploration = Exploration(store, self.catalogue, self.popularity)
+        self.segments = SegmentPopularity(store)
         self._steps = Steps(store)
 
     def apply(self, facts: Sequence[Fact]) -> Folded:
@@ -106,6 +120,8 @@ class ItemProjection:
                 described.add(self._upsert(event))
             elif isinstance(event, ItemDeleted):
                 self.catalogue.delete(event.item)
+            elif isinstance(event, SegmentDropped):
+                self.segments.drop(event.name)
             elif isinstance(event, SubjectErased):
                 self._steps.forget(fact.record.subject)
             else:
@@ -136,7 +152,7 @@ class ItemProjection:
         return idx
 
     def _person(self, fact: Fact, lessons: _Lessons) -> None:
-        """One fact of a person: their choice about personalization, and what they did."""
+        """One fact of a person: their choice about personalization, the segments they are in, and what they did."""
         meta, event, subject = fact.payload.meta, fact.payload.event, fact.record.subject
         decided = meta.consent.get(PERSONALIZATION)
         if isinstance(event, Consented):
@@ -145,6 +161,8 @@ class ItemProjection:
             self._steps.decide(subject, fact.record.event_time, decided)
         if meta.test or meta.bot:
             return
+        if isinstance(event, SegmentChanged):
+            self._steps.moved(subject, event.segment, event.entered)
         if isinstance(event, Impression):
             self._impression(event, fact.record.event_time, lessons)
         if not isinstance(event, Interaction):
@@ -176,6 +194,9 @@ class ItemProjection:
             lessons.baskets.append(Basket(together, at))
         if self._steps.allowed(subject, fact.payload.meta.default_consent):
             lessons.transitions += self._steps.take(subject, at, together)
+            segments = self._steps.segments(subject)
+            if segments:
+                lessons.within.append((segments, items, len(lessons.at) - 1))
 
     def _learn(self, lessons: _Lessons) -> list[Change]:
         if lessons.shown:
@@ -184,11 +205,14 @@ class ItemProjection:
             return []
         items = np.array(lessons.items, np.int64)
         at, strength = np.array(lessons.at, np.int64), np.array(lessons.weight)
-        weight, lately = strength * weights(at, HALF_LIFE_MS), strength * weights(at, LATELY_MS)
+        monthly, lately = strength * weights(at, HALF_LIFE_MS), strength * weights(at, LATELY_MS)
         recommended = np.array(lessons.recommended, np.bool_)
         for flag in (False, True):
             chosen = recommended == flag
-            self.popularity.learn(items[chosen], weight[chosen], recommended=flag, lately=lately[chosen])
+            self.popularity.learn(items[chosen], monthly[chosen], recommended=flag, lately=lately[chosen])
+        counted = np.where(recommended, FEEDBACK * monthly, monthly).tolist() if lessons.within else []
+        for segments, together, place in lessons.within:
+            self.segments.learn(segments, together, counted[place])
         self.exploration.acted(len(items))
         pairs, changes = self.covisitation.learn(lessons.baskets, lessons.transitions)
         self.neighbours.touched(pairs)
@@ -205,7 +229,9 @@ class ItemProjection:
             size=self.catalogue.size,
             generation=self._state.generation,
         )
-        changes += self._steps.changes() + self.popularity.changes() + self.exploration.changes()
+        changes += (
+            self._steps.changes() + self.segments.changes() + self.popularity.changes() + self.exploration.changes()
+        )
         for waiting in (self.content.waiting, self.neighbours.items_waiting, self.neighbours.categories_waiting):
             changes += waiting.changes()
         return [*changes, (META, STATE_KEY, self._state.packed())]

@@ -1,4 +1,5 @@
-"""Who did what after what: each subject's latest steps, and the pairs a further step makes.
+"""Who did what after what: each subject's latest steps, and the pairs a further step makes; and in which segments the
+subject is meanwhile.
 
 A *step* is one event about a set of items. It pairs with up to `LAGS` steps before it (and, when it comes late, after
 it) that lie within `GAP_MS`, in the order of event time, with weight `FADE`^(lag - 1), shared evenly over the later
@@ -14,10 +15,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from actors.profile import SEGMENTS_MAX
 from actors.state import Change, StateReader
 
 STEPS: Final = "steps"
-"""Subject → its latest steps. Deleted when the subject is erased."""
+"""Subject → its latest steps and its segments. Deleted when the subject is erased."""
 
 LAGS: Final = 5
 FADE: Final = 0.6
@@ -48,6 +50,8 @@ class Trail(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Personalization as last decided explicitly; None: never. Where it is refused no step is kept or paired."""
     decided_at: int = 0
     steps: tuple[Step, ...] = ()
+    segments: tuple[str, ...] = ()
+    """Segments the subject is in, in order of names, at most 256; kept and forgotten like the steps."""
 
 
 _EMPTY = Trail()
@@ -66,12 +70,24 @@ class Steps:
         """An explicit choice about personalization at ``at`` (ms); the newest counts. A refusal forgets the trail."""
         trail = self._trail(subject)
         if at >= trail.decided_at and trail.granted is not granted:
-            self._changed[subject] = Trail(granted, at, trail.steps if granted else ())
+            kept = (trail.steps, trail.segments) if granted else ((), ())
+            self._changed[subject] = Trail(granted, at, *kept)
 
     def allowed(self, subject: bytes, default: bool) -> bool:
         """Whether this subject's events may be put in sequence; ``default`` holds where nothing was decided."""
         granted = self._trail(subject).granted
         return default if granted is None else granted
+
+    def moved(self, subject: bytes, segment: str, entered: bool) -> None:
+        """The subject entered or left a segment."""
+        trail = self._trail(subject)
+        segments = {*trail.segments, segment} if entered else {*trail.segments} - {segment}
+        if trail.granted is not False and len(segments) <= SEGMENTS_MAX and segments != {*trail.segments}:
+            self._changed[subject] = Trail(trail.granted, trail.decided_at, trail.steps, tuple(sorted(segments)))
+
+    def segments(self, subject: bytes) -> tuple[str, ...]:
+        """The segments the subject is in."""
+        return self._trail(subject).segments
 
     def forget(self, subject: bytes) -> None:
         """Drop everything kept of an erased subject."""
@@ -108,7 +124,7 @@ class Steps:
         return out
 
     def _keep(self, subject: bytes, trail: Trail, steps: tuple[Step, ...]) -> None:
-        self._changed[subject] = Trail(trail.granted, trail.decided_at, steps[-LAGS:])
+        self._changed[subject] = Trail(trail.granted, trail.decided_at, steps[-LAGS:], trail.segments)
 
     def _trail(self, subject: bytes) -> Trail:
         if subject in self._changed:

@@ -209,6 +209,8 @@ class Answerer:
             category=items.category_id(request.category) if request.category else None,
             depth=max(DEPTH_MIN, DEPTH_PER_ITEM * request.n),
             model=pair.model,
+            segments=history.segments,
+            segment_rows=items,
         )
 
 

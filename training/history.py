@@ -143,6 +143,8 @@ class History:
     order nor their ratios depend on the time of reading."""
     interests: Interests
     seen: Seen
+    segments: tuple[str, ...] = ()
+    """Segments the profile is in, by name."""
 
     def strengths(self, now: Millis) -> Floats:
         """Strength of each recent item at ``now``: decayed by its signal's half-life, and divided by 1 + the visits'
@@ -175,6 +177,7 @@ def history_of(profile: Profile, items: ItemView) -> History:
         favourites=_favourites(purchases),
         interests=_interests(profile, items),
         seen=_seen(profile, items),
+        segments=tuple(sorted(name for name, membership in profile.segments.items() if membership.entered)),
     )
 
 

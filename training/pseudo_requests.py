@@ -89,6 +89,8 @@ class Asking:
             anchors=choose_anchors(situation.given, history, situation.now, surface.history_share),
             depth=DEPTH,
             model=None if self._model is None else self._binder.bind(self._model, items),
+            segments=history.segments,
+            segment_rows=items,
         )
         evidence = pool([recommender.recommend(query) for recommender in self._recommenders])
         out = items.blocked.copy()

@@ -27,7 +27,7 @@ Scores: TypeAlias = npt.NDArray[np.float32]
 
 
 class SegmentRows(Protocol):
-    """Where segment popularity is read, once segments exist."""
+    """Where segment popularity is read: an `ItemView`."""
 
     def popular_in(self, segment: str, limit: int) -> tuple[Indices, Scores]:
         """The most popular items among the people of a segment with their decayed counts, best first."""

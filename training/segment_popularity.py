@@ -1,4 +1,4 @@
-"""Segment popularity: what people of the same segments do a lot. A hook: it abstains until somebody keeps segments."""
+"""Segment popularity: what people of the same segments do a lot (`actors.segment_popularity`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from training.recommender import ABSTAIN, Query, Scored
 
-SEGMENTS_MAX = 3
-"""Segments of one person that are looked into, the first by name."""
+SEGMENTS_MAX = 8
+"""Segments of one person that are looked into, the first by name: 5 us each while their rows are held."""
 DEPTH = 32
 
 

@@ -4,9 +4,11 @@ import pytest
 from item_shop import NOW, Shop
 
 from actors.items import ItemProjection
+from actors.popularity import TOP
+from actors.segment_popularity import KEPT, POPULAR_IN
 from actors.state import MemoryState
 from actors.steps import STEPS
-from events.types import Consented, Interaction, Line, Meta, SubjectErased
+from events.types import Consented, Interaction, Line, Meta, SegmentChanged, SegmentDropped, SubjectErased
 
 CATALOGUE = {"tea": "Drinks > Tea", "milk": "Dairy > Milk", "mug": "Home > Cups", "pan": "Home > Pans"}
 
@@ -92,10 +94,70 @@ def test_the_items_of_an_order_count_once_however_often_they_stand_in_it(shop: S
     assert scores["tea"] == scores["mug"] == pytest.approx(5.0)
 
 
+def entered(shop: Shop, segment: str, who: str = "me", entered: bool = True) -> None:
+    shop.facts.add(SegmentChanged(segment, entered), NOW, who.encode().ljust(16, b"_"))
+
+
+def popular_in(shop: Shop, segment: str) -> dict[str, float]:
+    view = shop.view()
+    idx, scores = view.popular_in(segment, 99)
+    return dict(zip([view.ids[each] for each in idx.tolist()], scores.tolist(), strict=True))
+
+
+def test_an_act_counts_in_every_segment_its_person_is_in_by_then(shop: Shop) -> None:
+    shop.did("purchase", "pan", who="me")
+    entered(shop, "loyal")
+    entered(shop, "vip")
+    shop.did("purchase", "tea", "mug", who="me")
+    entered(shop, "vip", entered=False)
+    shop.did("view", "tea", who="me")
+    shop.did("purchase", "milk", who="somebody else")
+    loyal, vip = popular_in(shop, "loyal"), popular_in(shop, "vip")
+    assert list(loyal) == ["tea", "mug"]
+    assert loyal["tea"] > loyal["mug"] == vip["tea"] == vip["mug"] == pytest.approx(5.0)
+    assert popular_in(shop, "unheard of") == {}
+
+
+def test_within_segments_too_what_a_list_led_to_counts_a_quarter(shop: Shop) -> None:
+    entered(shop, "loyal")
+    shop.did("purchase", "tea", who="me")
+    shop.did("purchase", "mug", who="me", list_id="l")
+    found = popular_in(shop, "loyal")
+    assert found["mug"] == pytest.approx(found["tea"] / 4)
+
+
+def test_who_refuses_is_counted_in_no_segment_and_what_was_known_is_forgotten(shop: Shop) -> None:
+    entered(shop, "loyal")
+    browse(shop, Meta(consent={"personalization": False}))
+    browse(shop, Meta(consent={"personalization": True}))
+    assert popular_in(shop, "loyal") == {}
+
+
+def test_a_segment_that_is_dropped_has_no_list(shop: Shop) -> None:
+    entered(shop, "loyal")
+    shop.did("purchase", "tea", who="me")
+    assert list(popular_in(shop, "loyal")) == ["tea"]
+    shop.facts.add(SegmentDropped("loyal"), NOW)
+    assert popular_in(shop, "loyal") == {}
+
+
+def test_a_full_segment_keeps_its_strongest() -> None:
+    shop = Shop({f"i{n:04}": "Many > Things" for n in range(2 * KEPT)})
+    entered(shop, "loyal")
+    for number in range(2 * KEPT):
+        for _ in range(2 if number % 50 == 0 else 1):
+            shop.did("view", f"i{number:04}", who="me")
+    found = popular_in(shop, "loyal")
+    assert list(found)[:21] == [f"i{n:04}" for n in range(0, 2 * KEPT, 50)]
+    row = shop.items.projection.segments._store.get(POPULAR_IN, b"loyal") or b""
+    assert len(row) // TOP.itemsize <= KEPT
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7, 1000])
 def test_the_size_of_batches_and_restarts_between_them_change_nothing(batch: int) -> None:
     shop = Shop(CATALOGUE)
     for number in range(40):
+        entered(shop, f"s{number % 3}", who=f"p{number % 4}", entered=number % 5 > 0)
         items = sorted(CATALOGUE)[number % 3 : number % 3 + 2]
         shop.did("purchase", *items, who=f"p{number % 4}", at=NOW + number * 1000)
     shop.did("view", "unheard of", who="p1")
@@ -107,7 +169,7 @@ def test_the_size_of_batches_and_restarts_between_them_change_nothing(batch: int
         store.commit(changes)
     shop.fold()
     reference = shop.items.projection._steps._store
-    for table in ("names", "entries", "shown", "categories", "steps", "popular"):
+    for table in ("names", "entries", "shown", "categories", "steps", "popular", POPULAR_IN):
         assert dict(store.scan(table)) == dict(reference.scan(table)), table
     for table in ("covisited", "similar", "content"):
         for (key, got), (other, want) in zip(store.scan(table), reference.scan(table), strict=True):

@@ -18,7 +18,7 @@ from actors.item_reader import MemoryItems
 from actors.profile import EMPTY, Profile
 from events.errors import BadRequest, BadSettings, NotFound, Unavailable
 from events.ids import Key, Micros
-from events.types import Consented, ItemDeleted
+from events.types import Consented, ItemDeleted, SegmentChanged
 from serving.answer import Answer, RecommendRequest
 from serving.recommend import AnswerRules
 from serving.why import slate_again
@@ -104,6 +104,22 @@ def test_on_its_first_day_a_shop_shows_its_catalogue(tmp_path: Path) -> None:
     for surface in ("home", "discover", "product", "cart"):
         answer = desk.home(surface=surface)
         assert (shown(answer), answer.items[0].reason) == (["second", "first"], "New here")
+    desk.close()
+
+
+def test_who_is_in_a_segment_is_shown_what_its_people_do(tmp_path: Path) -> None:
+    items, facts = small_shop(), Facts()
+    facts.add(SegmentChanged("parents", True), NOW - DAY, b"p" * 16)
+    facts.add(did("purchase", "wipes"), NOW - DAY, b"p" * 16)
+    items.fold(facts.made)
+    rules = AnswerRules(surfaces=surfaces(Surface(name="alike", weights={"segment_popularity": 1.0})))
+    desk = Desk(tmp_path, items=items, rules=rules)
+    seen = (SegmentChanged("parents", True), NOW), (did("view", "tea"), NOW)
+    desk.profiles[Key("u:42")] = profile_of(*seen)
+    answer = desk.home(surface="alike")
+    assert (shown(answer), answer.items[0].reason) == (["wipes"], "Popular with people like you")
+    desk.profiles[Key("u:42")] = profile_of(*seen, (SegmentChanged("parents", False), NOW + 1))
+    assert shown(desk.home(surface="alike")) == []
     desk.close()
 
 
