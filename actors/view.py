@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from actors import decay
-from actors.engagement import half_hours, last, runs
+from actors.engagement import last
 from actors.impressions import fatigue
-from actors.profile import Engagement, Profile, allowed
+from actors.profile import Profile, Spending, allowed
+from actors.scores import RFM, SCORES, number
+from actors.sessions import POLICY, Session, SessionPolicy, count, sessions
 from events.types import Json
 
 _DECIMALS: Final = 4
@@ -24,8 +26,9 @@ def interests(profile: Profile, now: int) -> dict[str, float]:
     return total
 
 
-def view(profile: Profile, now: int) -> dict[str, Json]:
-    """The whole profile as read at ``now`` (ms). Interests are sorted by (-value, key), items latest first."""
+def view(profile: Profile, now: int, policy: SessionPolicy = POLICY) -> dict[str, Json]:
+    """The whole profile as read at ``now`` (ms). Interests are sorted by (-value, key); items and sessions latest first,
+    a session's steps in the order of time."""
     liked = _interests(profile, now)
     purchases = _purchases(profile, now)
     seen = _impressions(profile, now)
@@ -53,7 +56,11 @@ def view(profile: Profile, now: int) -> dict[str, Json]:
         ],
         "purchases": purchases,
         "impressions": seen,
-        "engagement": _engagement(profile.engagement, now),
+        "sessions": [_session(session) for session in reversed(sessions(profile, policy))],
+        "scores": {score: _number(profile, score, now) for score in SCORES},
+        "rfm": {name if name != "recency" else "recency_ms": _number(profile, name, now) for name in RFM},
+        "spending": _spending(profile.spending),
+        "engagement": _engagement(profile, now, policy),
         "totals": {
             "interests": _rounded(sum(value for _, value in liked)),
             "recent": len(profile.recent),
@@ -100,13 +107,47 @@ def _impressions(profile: Profile, now: int) -> list[Json]:
     ]
 
 
-def _engagement(engagement: Engagement, now: int) -> dict[str, Json]:
+def _session(session: Session) -> Json:
+    return {
+        "started_at": session.started,
+        "ended_at": session.ended,
+        "duration_ms": session.duration,
+        "depth": session.depth,
+        "landing": session.landing,
+        "exit": session.exit,
+        "channel": session.channel or None,
+        "campaign": session.campaign or None,
+        "device": session.device or None,
+        "devices": list(session.devices),
+        "steps": [
+            {"at": step.at, "what": step.what, "label": step.label, "device": step.device or None}
+            for step in session.steps
+        ],
+    }
+
+
+def _spending(spending: Spending) -> Json:
+    return {
+        "spent": spending.paid / 1000,
+        "saved": spending.saved / 1000,
+        "orders_with_coupon": spending.coupons,
+        "price_rank": _rounded(spending.ranks / (1000 * spending.ranked)) if spending.ranked else None,
+    }
+
+
+def _number(profile: Profile, field: str, now: int) -> Json:
+    value = number(profile, field, now)
+    return None if value is None else _rounded(value.now)
+
+
+def _engagement(profile: Profile, now: int, policy: SessionPolicy) -> dict[str, Json]:
     """Counts by signal, sessions, dwell and depth as plain numbers; what has structure under ``last`` and ``rates``."""
+    engagement = profile.engagement
     counts = engagement.counts
     shown: dict[str, Json] = dict(sorted(counts.items()))
     visits, watches = counts.get("visit", 0), counts.get("watch", 0)
     return shown | {
-        "sessions": runs(half_hours(engagement)),
+        "sessions": count(profile, policy),
         "dwell_ms": engagement.dwell_ms,
         "scroll": _rounded(engagement.scroll_permille / (1000 * visits)) if visits else 0.0,
         "watched": _rounded(engagement.watched_permille / (1000 * watches)) if watches else 0.0,

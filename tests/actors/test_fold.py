@@ -300,3 +300,28 @@ def test_a_view_ranks_interests_by_value_then_key_and_items_latest_first() -> No
     assert [entry["key"] for entry in shown["interests"]] == ["brand:Brand", "category:C", "category:A", "category:B"]
     assert [entry["item"] for entry in shown["purchases"]] == ["w", "z"]
     assert shown["totals"] == {"interests": 24.0, "recent": 4, "purchases": 2, "impressions": 0, "facts": 4}
+
+
+def test_a_view_shows_sessions_latest_first_with_their_journey_and_the_scores() -> None:
+    laptop, phone = {"userAgent": "Mozilla/5.0 (X11; Linux x86_64)"}, {"device": {"type": "ios"}}
+    profile = folded(
+        [
+            fact(1, Visited(properties={"path": "/"}), NOW - DAY, context=laptop),
+            fact(2, interaction("view", "a"), NOW - 60_000, context=phone),
+            fact(3, Interaction("purchase", (Line("a"),), revenue=8.0, discount=2.0, coupon=True), context=phone),
+        ]
+    )
+    shown = view(profile, NOW)
+    assert isinstance(shown["sessions"], list)
+    assert [(one["landing"], one["depth"], one["device"]) for one in shown["sessions"]] == [
+        ("a", 2, "mobile"),
+        ("/", 1, "desktop"),
+    ]
+    assert shown["sessions"][0]["steps"] == [
+        {"at": NOW - 60_000, "what": "view", "label": "a", "device": "mobile"},
+        {"at": NOW, "what": "purchase", "label": "a", "device": "mobile"},
+    ]
+    assert shown["spending"] == {"spent": 8.0, "saved": 2.0, "orders_with_coupon": 1, "price_rank": None}
+    assert shown["rfm"] == {"recency_ms": 0.0, "frequency": 1.0, "monetary": 8.0}
+    assert isinstance(shown["scores"], dict)
+    assert shown["scores"]["loyalty"] == 0.38

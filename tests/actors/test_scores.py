@@ -7,9 +7,10 @@ from fold_facts import DAY, NOW, Fact, fact, folded, interaction, shopping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.decay import HALF_LIVES_MS
 from actors.profile import EMPTY, Profile
 from actors.quantity import NEVER, first_crossing, steady
-from actors.scores import RFM, RHYTHM_MS, SCORES, number, quintile, rhythm
+from actors.scores import RFM, RHYTHM_MS, SCORES, number, quintile, rhythm, saturated
 from actors.segment_rules import DURATIONS, NUMBERS
 from events.types import Interaction, Visited
 
@@ -57,6 +58,16 @@ def test_no_score_crosses_a_level_before_the_bound(
     before, after = value.now - level, later.now - level
     same = (before > 0) - (before < 0) == (after > 0) - (after < 0)
     assert same or min(abs(before), abs(after)) < 1e-12
+
+
+@given(st.floats(0.01, 1000), st.sampled_from(["day", "month"]), st.floats(-6, 2).map(lambda power: 10.0**power))
+@settings(max_examples=200, deadline=None)
+def test_what_saturates_falls_as_fast_as_it_says_at_most(value: float, half_life: str, lives: float) -> None:
+    start = saturated(value, 4.0, half_life)
+    later = saturated(value * 2.0**-lives, 4.0, half_life).now
+    assert 0.0 <= start.now - later <= start.fall * lives * HALF_LIVES_MS[half_life] + 1e-12
+    if value <= 4.0 and lives <= 1e-3:
+        assert start.now - later >= 0.99 * start.fall * lives * HALF_LIVES_MS[half_life] - 1e-12
 
 
 @given(shopping(), st.sampled_from(SCORES), MOMENTS, st.floats(0.01, 0.99))
