@@ -191,6 +191,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     moment. 0: for this answer."""
     failed: tuple[str, ...] = ()
     """Recommenders that dropped out of this answer."""
+    segments: tuple[str, ...] = ()
+    """Segments the profile was in, as far as the answer looked at them."""
 
 
 FORMAT = 2

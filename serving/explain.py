@@ -23,6 +23,7 @@ from serving.slate import Sampling, Slate
 from training.blend import features, position_feature
 from training.learned import CONTEXT
 from training.recommender import Scores
+from training.segment_popularity import SEGMENTS_MAX
 from training.surface import Surface
 
 POLICY: Final = "slate-2"
@@ -149,6 +150,7 @@ def decision_of(made: Made, candidates_logged: float) -> Decision:
         standard=ranking.standard,
         scored_at=ranking.at if ranking.at != asked.at else 0,
         failed=ranking.failed,
+        segments=ranking.query.segments[:SEGMENTS_MAX],
     )
 
 

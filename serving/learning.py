@@ -78,6 +78,7 @@ def shown_list(decision: Decision) -> ShownList:
         features=features.astype(np.float64),
         context=context,
         forced=frozenset(slot for slot, one in enumerate(decision.slate) if one.forced),
+        segments=decision.segments,
     )
 
 

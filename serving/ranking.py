@@ -28,6 +28,7 @@ from training.blend import (
 from training.fairness import shortfall
 from training.learned import Matrix, SurfaceWeights
 from training.recommender import Query, Scores
+from training.segment_popularity import SEGMENTS_MAX
 from training.surface import Surface
 
 SHORTLIST: Final = 256
@@ -120,7 +121,8 @@ def ranking_of(
     surface, learned = scoring.surface, scoring.learned
     blended = blend(candidates, scoring.fixed)
     exposures = query.history.seen.exposures(candidates.idx, query.now)
-    context = context_features(blended, learned.hedge if learned is not None else None, exposures)
+    hedge = learned.trusted(query.segments[:SEGMENTS_MAX]) if learned is not None else None
+    context = context_features(blended, hedge, exposures)
     odds = blended.score.astype(np.float64)
     if learned is not None:
         odds = log_odds(logits_of(blended, context, learned), surface.values)

@@ -272,14 +272,19 @@ def restricted(weights: SurfaceWeights, learned: Sequence[str], names: Sequence[
     each = len(FEATURES)
     table = weights.recommenders.reshape(len(weights.intercept), len(learned), each)
     recommenders = np.zeros((len(weights.intercept), len(names), each))
-    hedge = np.zeros(len(names))
     place = {name: number for number, name in enumerate(learned)}
-    for number, name in enumerate(names):
-        if name in place:
-            recommenders[:, number] = table[:, place[name]]
-            hedge[number] = weights.hedge[place[name]]
+    here = [number for number, name in enumerate(names) if name in place]
+    there = [place[name] for name in names if name in place]
+    recommenders[:, here] = table[:, there]
+
+    def chosen(hedge: Matrix) -> Matrix:
+        found: Matrix = np.zeros(len(names))
+        found[here] = hedge[there]
+        return found
+
     flat = recommenders.reshape(len(weights.intercept), len(names) * each)
-    return SurfaceWeights(weights.intercept, flat, weights.context, hedge)
+    hedges = {segment: chosen(hedge) for segment, hedge in weights.hedges.items()}
+    return SurfaceWeights(weights.intercept, flat, weights.context, chosen(weights.hedge), hedges)
 
 
 def feature_names(recommenders: Sequence[str]) -> list[str]:

@@ -12,8 +12,8 @@ a replica's prediction is River's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -26,7 +26,8 @@ OUTCOMES: Final[tuple[Outcome, ...]] = ("click", "cart", "purchase")
 
 CONTEXT: Final = ("position", "hedge", "fatigue")
 """Features of a shown item besides the recommenders' own: ``position`` = 1 / log2(1 + slot), slots from 1, held at
-1 (slot 1) when scoring; ``hedge`` = Σ over recommenders of hedge weight · log_z; ``fatigue`` = log1p of the decayed
+1 (slot 1) when scoring; ``hedge`` = Σ over recommenders of hedge weight · log_z, the weights being the mean of the
+surface's and those of the segments somebody is in (`SurfaceWeights.trusted`); ``fatigue`` = log1p of the decayed
 impressions without an act since."""
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
@@ -44,6 +45,14 @@ class SurfaceWeights:
     """Shape (outcomes, len(CONTEXT))."""
     hedge: Matrix
     """Shape (len(Learned.names),): fixed-share Hedge's weights, not negative, summing to 1."""
+    hedges: Mapping[str, Matrix] = field(default_factory=dict)
+    """Segment → the same, learned from what its people did alone."""
+
+    def trusted(self, segments: Sequence[str]) -> Matrix:
+        """Whom to believe for somebody in ``segments``: the mean of `hedge` and of what those segments taught."""
+        own = [self.hedges[segment] for segment in segments if segment in self.hedges]
+        mean: Matrix = np.mean([self.hedge, *own], axis=0) if own else self.hedge
+        return mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ TABLE: Final = "learned"
 KEY: Final = b"learned"
 
 
-class _PackedSurface(msgspec.Struct, frozen=True):
+class _PackedSurface(msgspec.Struct, frozen=True, omit_defaults=True):
     """`SurfaceWeights` as little-endian float64; ``outcomes`` is the number of rows."""
 
     outcomes: int
@@ -81,6 +90,7 @@ class _PackedSurface(msgspec.Struct, frozen=True):
     recommenders: bytes
     context: bytes
     hedge: bytes
+    hedges: dict[str, bytes] = {}
 
 
 class _Packed(msgspec.Struct, frozen=True):
@@ -103,6 +113,7 @@ def pack(learned: Learned) -> bytes:
             _bytes(weights.recommenders),
             _bytes(weights.context),
             _bytes(weights.hedge),
+            {segment: _bytes(hedge) for segment, hedge in weights.hedges.items()},
         )
         for name, weights in learned.surfaces.items()
     }
@@ -118,6 +129,7 @@ def unpack(data: bytes) -> Learned:
             np.frombuffer(weights.recommenders, "<f8").reshape(weights.outcomes, -1),
             np.frombuffer(weights.context, "<f8").reshape(weights.outcomes, -1),
             np.frombuffer(weights.hedge, "<f8"),
+            {segment: np.frombuffer(hedge, "<f8") for segment, hedge in weights.hedges.items()},
         )
         for name, weights in packed.surfaces.items()
     }

@@ -7,7 +7,7 @@ import numpy as np
 from training.recommender import ABSTAIN, Query, Scored
 
 SEGMENTS_MAX = 8
-"""Segments of one person that are looked into, the first by name: 5 us each while their rows are held."""
+"""Segments of one person that are looked into and learned for, the first by name: 5 us each while rows are held."""
 DEPTH = 32
 
 

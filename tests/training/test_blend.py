@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -192,6 +194,19 @@ def test_weights_are_taken_by_name() -> None:
     assert found[:, 2].tolist() == table[:, 0].tolist()
     assert not found[:, 1].any()
     assert part.hedge.tolist() == [whole.hedge[2], 0.0, whole.hedge[0]]
+    loyal = restricted(replace(whole, hedges={"loyal": np.array([0.2, 0.3, 0.5])}), ("a", "b", "c"), ("c", "a"))
+    assert loyal.hedges["loyal"].tolist() == [0.5, 0.2]
+
+
+def test_who_is_in_segments_has_whom_they_trust_averaged_with_whom_everybody_does() -> None:
+    whole = replace(
+        learned_weights(2, 1),
+        hedge=np.array([0.5, 0.5]),
+        hedges={"loyal": np.array([0.8, 0.2]), "new": np.array([0.2, 0.8])},
+    )
+    assert whole.trusted(()).tolist() == whole.trusted(("unheard of",)).tolist() == [0.5, 0.5]
+    assert whole.trusted(("loyal", "unheard of")).tolist() == [0.65, 0.35]
+    assert whole.trusted(("loyal", "new")) == pytest.approx([0.5, 0.5])
 
 
 def test_a_constant_row_has_abstained() -> None:

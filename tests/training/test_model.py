@@ -54,7 +54,11 @@ def learned(draw: st.DrawFn) -> Learned:
         return draw(arrays.arrays(np.float64, shape, elements=FLOATS))
 
     weights = SurfaceWeights(
-        matrix(len(OUTCOMES)), matrix(len(OUTCOMES), 4 * len(NAMES)), matrix(len(OUTCOMES), len(CONTEXT)), matrix(2)
+        matrix(len(OUTCOMES)),
+        matrix(len(OUTCOMES), 4 * len(NAMES)),
+        matrix(len(OUTCOMES), len(CONTEXT)),
+        matrix(2),
+        {name: matrix(2) for name in draw(st.sets(st.text(max_size=4), max_size=2))},
     )
     return Learned(draw(st.text(max_size=4)), draw(st.text(max_size=4)), NAMES, {draw(st.text(max_size=4)): weights})
 
@@ -98,6 +102,8 @@ def test_weights_survive_packing_bit_for_bit(weights: Learned) -> None:
         for part in ("intercept", "recommenders", "context", "hedge"):
             one, two = getattr(surface, part), getattr(again.surfaces[name], part)
             assert (one.shape, one.tobytes()) == (two.shape, two.tobytes())
+        held = {segment: hedge.tobytes() for segment, hedge in surface.hedges.items()}
+        assert {segment: hedge.tobytes() for segment, hedge in again.surfaces[name].hedges.items()} == held
 
 
 def test_one_flipped_byte_in_any_file_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ MODELS: Final = "models"
 """surface ‖ 0 ‖ outcome → the model's row."""
 PROGRESS: Final = "progress"
 HEDGES: Final = "hedges"
-"""surface → weights and inverse temperatures."""
+"""surface, or surface `WITHIN` segment → weights and inverse temperatures."""
+WITHIN: Final = "\x00"
+SEGMENTS_MAX: Final = 64
+"""Segments with a Hedge of their own, per surface: the first that somebody acted in. 120 bytes each are published. Each
+starts from the surface's as it is then."""
 SHAPE: Final = "shape"
 SHAPE_KEY: Final = b"names"
 
@@ -116,11 +120,22 @@ class Blends:
         features[:, here] = shown.features[:, there]
         cube = features.reshape(len(shown.items), -1, WIDTH)[list(seen)]
         z, ranks = cube[:, :, FEATURES.index("z")], cube[:, :, FEATURES.index("reciprocal_rank")]
-        before = self.hedge(shown.surface)
-        after = charged(before, z, ranks > 0, list(seen).index(slot))
-        if after is not before:
-            self._hedges[shown.surface] = after
-            self._changed_hedges.add(shown.surface)
+        start = self.hedge(shown.surface)
+        for place in (shown.surface, *self._segments(shown)):
+            before = self._hedges.get(place, start)
+            after = charged(before, z, ranks > 0, list(seen).index(slot))
+            if after is not before:
+                self._hedges[place] = after
+                self._changed_hedges.add(place)
+
+    def _segments(self, shown: ShownList) -> list[str]:
+        """Keys of the Hedges of the segments of a list's person."""
+        prefix = f"{shown.surface}{WITHIN}"
+        known = {place for place in self._hedges if place.startswith(prefix)}
+        wanted = [prefix + segment for segment in shown.segments]
+        room = SEGMENTS_MAX - len(known)
+        fresh = [place for place in wanted if place not in known][: max(room, 0)]
+        return [place for place in wanted if place in known or place in fresh]
 
     def restart(self, initial: Learned | None) -> None:
         """Start again from ``initial``; None: from the fixed weights. What was learned with the model before goes."""
@@ -135,14 +150,19 @@ class Blends:
                 self._changed_models.add((surface, outcome))
             self._hedges[surface] = self._hedge_of(given, initial) if given is not None else self._even()
             self._changed_hedges.add(surface)
+        for place in [place for place in self._hedges if WITHIN in place]:
+            del self._hedges[place]
+            self._changed_hedges.add(place)
 
     def learned(self, model: str) -> Learned:
         """What replicas score with: every surface of which anything was learned."""
-        surfaces = sorted({surface for surface, _ in self._models} | set(self._hedges))
+        hedged = {place for place in self._hedges if WITHIN not in place}
+        surfaces = sorted({surface for surface, _ in self._models} | hedged)
         found = Learned("", model, self.columns.names, {surface: self._surface(surface) for surface in surfaces})
         return replace(found, version=blake2b(pack(found), digest_size=6).hexdigest())
 
     def hedge(self, surface: str) -> Hedge:
+        """Of a surface."""
         return self._hedges.get(surface) or self._even()
 
     def river(self, surface: str, outcome: Outcome) -> OutcomeModel:
@@ -156,10 +176,9 @@ class Blends:
             out.append((MODELS, key, self._models[surface, outcome].row()))
             if (surface, outcome) in self._progress:
                 out.append((PROGRESS, key, self._progress[surface, outcome].row()))
-        for surface in sorted(self._changed_hedges):
-            hedge = self._hedges[surface]
-            row = _HedgeRow(hedge.weights.astype("<f8").tobytes(), hedge.inverse.astype("<f8").tobytes())
-            out.append((HEDGES, surface.encode(), msgspec.msgpack.encode(row)))
+        for place in sorted(self._changed_hedges):
+            hedge = self._hedges.get(place)
+            out.append((HEDGES, place.encode(), None if hedge is None else _hedge_row(hedge)))
         if out:
             out.append((SHAPE, SHAPE_KEY, msgspec.msgpack.encode(self.columns.names)))
         self._changed_models.clear()
@@ -204,7 +223,15 @@ class Blends:
         )
         split = self.columns.bias - len(CONTEXT)
         bias = self.columns.bias
-        return SurfaceWeights(table[:, bias], table[:, :split], table[:, split:bias], self.hedge(surface).weights)
+        prefix = f"{surface}{WITHIN}"
+        within = {
+            place.removeprefix(prefix): self._hedges[place].weights
+            for place in sorted(self._hedges)
+            if place.startswith(prefix)
+        }
+        return SurfaceWeights(
+            table[:, bias], table[:, :split], table[:, split:bias], self.hedge(surface).weights, within
+        )
 
     def _even(self) -> Hedge:
         return Hedge.start(len(self.columns.names))
@@ -242,6 +269,11 @@ class Blends:
         weights[here] = old[there]
         weights[len(self.columns.names) * WIDTH :] = old[len(was.names) * WIDTH :]
         return OutcomeModel(weights, self._settings.rate)
+
+
+def _hedge_row(hedge: Hedge) -> bytes:
+    row = _HedgeRow(hedge.weights.astype("<f8").tobytes(), hedge.inverse.astype("<f8").tobytes())
+    return msgspec.msgpack.encode(row)
 
 
 def chance(logit: float) -> float:

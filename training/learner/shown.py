@@ -38,6 +38,8 @@ class ShownList:
     """Shape (slots, len(`CONTEXT`))."""
     forced: frozenset[int] = frozenset()
     """Slots the caller filled: no choice, so they teach nothing."""
+    segments: tuple[str, ...] = ()
+    """Segments of the person who was answered: each has a Hedge of its own on every surface."""
 
 
 class ShownSource(Protocol):

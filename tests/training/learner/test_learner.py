@@ -104,6 +104,25 @@ def test_hedge_learns_at_once() -> None:
     assert len(set(published(store).surfaces["home"].hedge.tolist())) > 1
 
 
+def test_a_segment_learns_whom_to_trust_from_its_own_people_alone() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    for number, segments in enumerate([("loyal",), ()]):
+        shop.answer(f"r{number}", "tea", "milk", "soap", segments=segments)
+        shop.add(0, f"p{number}", seen(f"r{number}", "tea", "milk", "soap"))
+        shop.now += MINUTE
+        shop.add(0, f"p{number}", did("click", "milk", list_id=f"r{number}"))
+        settle(learner, shop.now)
+        settle(learner, shop.now + SECOND)
+        shop.now += HOUR
+    home = published(store).surfaces["home"]
+    assert set(home.hedges) == {"loyal"}
+    assert home.hedges["loyal"].tolist() != home.hedge.tolist()
+    again = shop.learner(store)
+    settle(again, shop.now)
+    assert published(store).surfaces["home"].hedges["loyal"].tolist() == home.hedges["loyal"].tolist()
+
+
 @pytest.mark.parametrize("fault", ["bot", "test"])
 def test_bots_and_test_traffic_teach_nothing(fault: str) -> None:
     shop, store = Shop(), MemoryState()
