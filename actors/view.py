@@ -27,8 +27,8 @@ def interests(profile: Profile, now: int) -> dict[str, float]:
 
 
 def view(profile: Profile, now: int, policy: SessionPolicy = POLICY) -> dict[str, Json]:
-    """The whole profile as read at ``now`` (ms). Interests are sorted by (-value, key); items and sessions latest first,
-    a session's steps in the order of time."""
+    """The whole profile as read at ``now`` (ms). Interests sorted by (-value, key), items and sessions latest first,
+    steps by time."""
     liked = _interests(profile, now)
     purchases = _purchases(profile, now)
     seen = _impressions(profile, now)

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from events.consent import purposes_in
 from events.envelope import Envelope, checked_id, mapping, text
-from events.lines import Enrich, lines_at, number, take_label, take_number
+from events.lines import Enrich, Rank, lines_at, number, take_label, take_number, unranked
 from events.reasons import Unfit
 from events.types import (
     Aliased,
@@ -23,6 +23,7 @@ from events.types import (
     Impression,
     Interaction,
     Json,
+    Line,
     Tracked,
     Visited,
 )
@@ -44,6 +45,7 @@ class Sources:
 
     vocabulary: Vocabulary
     enrich: Enrich
+    rank: Rank = unranked
 
 
 def fact(kind: str, envelope: Envelope, context: dict[str, Json], sources: Sources) -> Event:
@@ -97,7 +99,7 @@ def _tracked(envelope: Envelope, context: dict[str, Json], sources: Sources) -> 
     meaning = sources.vocabulary.meaning(name)
     match meaning.kind:
         case "interaction":
-            return _interaction(name, meaning, properties, sources.enrich)
+            return _interaction(name, meaning, properties, sources)
         case "impression":
             lines = lines_at(properties, meaning.place, _uncatalogued) if meaning.place else ()
             return Impression(tuple(line.item for line in lines), _list_id(properties), name, properties)
@@ -138,9 +140,10 @@ def _list_id(properties: dict[str, Json]) -> str:
     return ""
 
 
-def _interaction(name: str, meaning: Meaning, properties: dict[str, Json], enrich: Enrich) -> Interaction:
-    lines = lines_at(properties, meaning.place, enrich) if meaning.place else ()
+def _interaction(name: str, meaning: Meaning, properties: dict[str, Json], sources: Sources) -> Interaction:
+    lines = lines_at(properties, meaning.place, sources.enrich) if meaning.place else ()
     weight, watched, revenue, query = _PLAIN.weight, _PLAIN.watched, _PLAIN.revenue, ""
+    discount, coupon, price_rank = _PLAIN.discount, False, _PLAIN.price_rank
     if meaning.weight != weight:
         weight = meaning.weight
     match meaning.signal:
@@ -150,6 +153,9 @@ def _interaction(name: str, meaning: Meaning, properties: dict[str, Json], enric
             watched = _share_watched(name, properties)
         case "purchase" | "refund":
             revenue = _revenue(properties) or revenue
+            discount = take_number(properties, "discount", 0, MONEY_MAX) or discount
+            coupon = _with_coupon(properties)
+            price_rank = _price_rank(properties, lines, sources.rank, price_rank)
         case "search":
             query = take_label(properties, "query")
         case _:
@@ -162,6 +168,9 @@ def _interaction(name: str, meaning: Meaning, properties: dict[str, Json], enric
         list_id=_list_id(properties),
         order_id=take_label(properties, "order_id"),
         revenue=revenue,
+        discount=discount,
+        coupon=coupon,
+        price_rank=price_rank,
         dwell_ms=int(take_number(properties, "dwell_ms", 0, DWELL_MS_MAX) or 0),
         watched=watched,
         query=query,
@@ -197,6 +206,26 @@ def _revenue(properties: dict[str, Json]) -> float:
         if found is not None:
             return found
     return 0.0
+
+
+def _with_coupon(properties: Mapping[str, Json]) -> bool:
+    """Of the order or of a product in it; a coupon's name stays where it was sent.
+
+    >>> _with_coupon({"coupon": "SPRING"}), _with_coupon({"products": [{"coupon": ""}]})
+    (True, False)
+    """
+    products = properties.get("products")
+    parts = [properties, *(products if isinstance(products, list) else ())]
+    return any(isinstance(part, dict) and part.get("coupon") not in (None, "", False) for part in parts)
+
+
+def _price_rank(properties: dict[str, Json], lines: tuple[Line, ...], rank: Rank, unknown: float) -> float:
+    """As sent, else the mean over the lines that have one; ``unknown`` where none has."""
+    sent = take_number(properties, "price_rank", 0, 1)
+    if sent is not None:
+        return sent
+    ranks = [found for line in lines if (found := rank(line.item, line.price)) is not None]
+    return sum(ranks) / len(ranks) if ranks else unknown
 
 
 _Reader: TypeAlias = Callable[[Envelope, dict[str, Json], Sources], Event]

@@ -19,7 +19,7 @@ from events.envelope import Envelope, bound, decode, mapping, message_id_of, pro
 from events.errors import BadRequest, TooLarge
 from events.facts import Sources, fact
 from events.ids import Millis, event_id
-from events.lines import Enrich, no_enrichment
+from events.lines import Enrich, Rank, no_enrichment, unranked
 from events.reasons import Reason, Unfit
 from events.record import Draft
 from events.skew import event_time, parse_time
@@ -98,7 +98,8 @@ NOTHING_SHARED: Final = Shared()
 
 
 class Intake:
-    """Reads bodies. ``secret`` keys the event ids (`Secrets.event_id`); ``enrich`` looks items up in the catalogue."""
+    """Reads bodies. ``secret`` keys the event ids (`Secrets.event_id`); ``enrich`` and ``rank`` look items up in the
+    catalogue."""
 
     def __init__(
         self,
@@ -106,10 +107,11 @@ class Intake:
         settings: IntakeSettings,
         vocabulary: Vocabulary,
         enrich: Enrich = no_enrichment,
+        rank: Rank = unranked,
     ) -> None:
         self._secret = secret
         self._settings = settings
-        self._sources = Sources(vocabulary, enrich)
+        self._sources = Sources(vocabulary, enrich, rank)
 
     def batch(self, body: bytes, origin: Origin, encoding: str = "") -> list[Outcome]:
         """Every event of a batch body, in order.

@@ -20,6 +20,9 @@ from events.vocabulary import Place
 Enrich: TypeAlias = Callable[[str], tuple[str, str, tuple[str, ...]] | None]
 """Item id → (category path, brand, attributes) of the catalogue, or None for an item it does not hold."""
 
+Rank: TypeAlias = Callable[[str, float], float | None]
+"""(item id, price paid for one) → the share of its category's items that are cheaper, 0..1; None when unknown."""
+
 LABEL_CHARS_MAX: Final = 256
 """Longest category path, brand or attribute that is folded."""
 PATHS_REMEMBERED: Final = 4_096
@@ -29,6 +32,11 @@ PRICE_MAX: Final = 1e9
 
 
 def no_enrichment(item: str) -> None:
+    """For a store without a catalogue."""
+    return
+
+
+def unranked(item: str, price: float) -> None:
     """For a store without a catalogue."""
     return
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from events.ids import Millis
+from serving.catalogue_lookup import PRICES_MIN
 from serving.shelf_labels import item_label, package_size, shelf_label
 from serving.source import SourceEvent
 from training.evaluation.journey_tables import TABLES, JourneyTables, recommendable
@@ -38,6 +39,7 @@ TRAITS: Final = (
 STORE_BRAND: Final = "Store brand"
 
 Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
@@ -64,6 +66,9 @@ class Baskets(NamedTuple):
     product: Ints
     quantity: Ints
     sales: Floats
+    saved: Floats
+    """Discounts of the loyalty card, and of coupons and what the retailer adds to them."""
+    coupon: Bools
     starts: Ints
 
 
@@ -126,6 +131,10 @@ class Journey:
         at = self._tables.times("transactions", "transaction_timestamp")
         household, basket, store, product, quantity = self._tables.whole("transactions", *names)
         (sales,) = self._tables.columns("transactions", "sales_value")
+        card, paper, matched = (
+            column.astype(np.float64, copy=False)
+            for column in self._tables.columns("transactions", "retail_disc", "coupon_disc", "coupon_match_disc")
+        )
         order = np.lexsort((product, basket, household, at))
         basket = basket[order]
         return Baskets(
@@ -136,6 +145,8 @@ class Journey:
             product=product[order],
             quantity=quantity[order],
             sales=sales[order].astype(np.float64, copy=False),
+            saved=(card + paper + matched)[order],
+            coupon=(paper > 0)[order],
             starts=np.flatnonzero(np.r_[True, basket[1:] != basket[:-1], True]),
         )
 
@@ -159,12 +170,13 @@ class Journey:
 
     def _orders(self) -> Iterator[tuple[int, int, SourceEvent]]:
         """One "Order Completed" per basket; the price of a line is per unit."""
-        lines, shelf = self.baskets, {product.item: product for product in self.products}
+        lines, shelf, ranks = self.baskets, {product.item: product for product in self.products}, self._price_ranks()
         unit_price = np.round(lines.sales / np.maximum(lines.quantity, 1), 4)
         for start, end in pairwise(lines.starts.tolist()):
             basket = str(lines.basket[start])
             columns = (column[start:end].tolist() for column in (lines.product, lines.quantity, unit_price))
-            properties = {
+            known = [ranks[item] for item in map(str, lines.product[start:end].tolist()) if item in ranks]
+            properties: SourceEvent = {
                 "order_id": basket,
                 "affiliation": f"store {lines.store[start]}",
                 "revenue": round(float(lines.sales[start:end].sum()), 2),
@@ -173,6 +185,12 @@ class Journey:
                     for item, quantity, price in zip(*columns, strict=True)
                 ],
             }
+            if lines.saved[start:end].any():
+                properties["discount"] = round(float(lines.saved[start:end].sum()), 2)
+            if lines.coupon[start:end].any():
+                properties["coupon"] = True
+            if known:
+                properties["price_rank"] = round(sum(known) / len(known), 4)
             yield (
                 int(lines.at[start]),
                 1,
@@ -195,6 +213,22 @@ class Journey:
         price = price[order]
         middle = np.round((price[first + (count - 1) // 2] + price[first + count // 2]) / 2, 2)
         return dict(zip(map(str, items.tolist()), middle.tolist(), strict=True))
+
+    def _price_ranks(self) -> dict[str, float]:
+        """Item → the share of its category's items with a lower median price, ties counting half; of categories with at
+        least five priced items, as the door ranks live orders. Sent with the orders, since an import must not depend
+        on how far the catalogue has come."""
+        prices, shelves = self._prices(), dict[str, list[str]]()
+        for product in self.products:
+            if prices.get(product.item, 0.0) > 0.0:
+                shelves.setdefault(product.category, []).append(product.item)
+        ranks = dict[str, float]()
+        for items in shelves.values():
+            if len(items) >= PRICES_MIN:
+                of_items = np.array([prices[item] for item in items])
+                below, upto = (np.searchsorted(np.sort(of_items), of_items, side) for side in ("left", "right"))
+                ranks.update(zip(items, ((below + upto) / (2 * len(items))).tolist(), strict=True))
+        return ranks
 
     def _rows(self, table: str, *names: str) -> list[tuple[str, ...]]:
         """Rows as texts; an empty one for a cell that holds nothing."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from bodies import fact, read, reason, track
 
+from events import facts
+from events.envelope import Envelope
+from events.lines import no_enrichment
+from events.payload import encode
 from events.types import (
     Aliased,
     Consented,
@@ -14,9 +18,11 @@ from events.types import (
     Impression,
     Interaction,
     Line,
+    Meta,
     Tracked,
     Visited,
 )
+from events.vocabulary import Vocabulary
 
 
 def interaction(event: dict[str, object]) -> Interaction:
@@ -65,6 +71,25 @@ def test_an_order_has_its_lines_and_keeps_what_else_was_sent() -> None:
     assert found.revenue == 27.5
     assert found.lines == (Line("x", quantity=2.0, price=5.0), Line("7"), Line("9"))
     assert found.properties == {"currency": "USD", "products": [{"product_id": "x", "coupon": "C"}, {"price": 4}]}
+
+
+def test_an_order_knows_its_discount_its_coupons_and_how_dear_it_is() -> None:
+    ranks = {"x": 0.25, "y": 0.75}
+    sources = facts.Sources(Vocabulary(), no_enrichment, lambda item, _: ranks.get(item))
+
+    def order(**properties: object) -> Interaction:
+        found = facts.fact("track", Envelope(event="Order Completed", properties=properties), {}, sources)
+        assert isinstance(found, Interaction)
+        return found
+
+    plain = order(products=[{"product_id": "z"}])
+    assert (plain.discount, plain.coupon, plain.price_rank) == (0.0, False, -1.0)
+    assert not [word for word in (b"discount", b"coupon", b"price_rank") if word in encode(Meta(), plain)]
+    dear = order(discount="2.50", coupon="SPRING", products=[{"product_id": item} for item in "xyz"])
+    assert (dear.discount, dear.coupon, dear.price_rank, dear.properties) == (2.5, True, 0.5, {"coupon": "SPRING"})
+    assert order(products=[{"product_id": "x", "coupon": "C"}]).coupon
+    assert order(products=[{"product_id": "x"}], price_rank=0.9).price_rank == 0.9
+    assert order(discount=-3).properties == {"discount": -3}
 
 
 @pytest.mark.parametrize("name", ["Order Refunded", "Order Cancelled"])

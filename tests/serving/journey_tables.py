@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +32,11 @@ LINES = [  # household, store, basket, product, quantity, sales, time
     (1, 11, 503, UNKNOWN, 1, 1.0, time("2017-12-31T23:59:59")),
     (2, 10, 502, COUPON, 0, 0.0, time("2017-03-02T18:30:00")),
 ]
+SAVED: dict[tuple[object, object], tuple[float, float, float]] = {
+    (501, CHIPS): (1.5, 0.0, 0.0),
+    (502, CHIPS): (0.0, 0.5, 0.25),
+}
+"""(basket, product) → discounts of the card, of a coupon, and what the retailer adds to a coupon."""
 PEOPLE = [
     (2, "65+", "35-49K", None, "Married", "2", "2 Adults No Kids", "0"),
     (1, "19-24", None, None, None, None, None, None),
@@ -38,16 +44,18 @@ PEOPLE = [
 ]
 
 
-def write_journey(folder: Path, lines: list[tuple[object, ...]] = LINES) -> Path:
+def write_journey(folder: Path, lines: Sequence[tuple[object, ...]] = LINES) -> Path:
     """The three files in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     demographics = "household_id age income home_ownership marital_status household_size household_comp kids_count"
     products = "product_id manufacturer_id department brand product_category product_type package_size"
     transactions = "household_id store_id basket_id product_id quantity sales_value transaction_timestamp"
+    transactions += " retail_disc coupon_disc coupon_match_disc"
+    bought = [(*line, *SAVED.get((line[2], line[3]), (0.0, 0.0, 0.0))) for line in lines]
     for table, names, found in (
         ("demographics", demographics, PEOPLE),
         ("products", products, PRODUCTS),
-        ("transactions", transactions, lines),
+        ("transactions", transactions, bought),
     ):
         columns = dict(zip(names.split(), map(list, zip(*found, strict=True)), strict=True))
         pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{table}.parquet")

@@ -12,7 +12,7 @@ pytest.importorskip("pyarrow", reason="comes with the demo data")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from journey_tables import BARE, CHIPS, COUPON, DIP, FUEL, LINES, STRAY, UNKNOWN, UNSOLD, write_journey
+from journey_tables import BARE, CHIPS, COUPON, DIP, FUEL, LINES, PRODUCTS, STRAY, UNKNOWN, UNSOLD, write_journey
 
 from events.errors import NotFound
 from events.ids import Millis
@@ -77,6 +77,7 @@ def test_a_basket_is_an_order_with_its_lines_by_product_id_as_a_number(journey: 
             "order_id": "501",
             "affiliation": "store 10",
             "revenue": 10.5,
+            "discount": 1.5,
             "products": [
                 {
                     "product_id": "4",
@@ -97,6 +98,29 @@ def test_a_basket_is_an_order_with_its_lines_by_product_id_as_a_number(journey: 
             ],
         },
     }
+
+
+def test_an_order_says_what_was_saved_and_whether_by_coupon(journey: Journey) -> None:
+    card, coupon, plain = (event["properties"] for event in of(journey, "track"))
+    assert (card["discount"], "coupon" in card) == (1.5, False)
+    assert (coupon["discount"], coupon["coupon"]) == (0.75, True)
+    assert not {"discount", "coupon"} & set(plain)
+
+
+def test_an_order_is_ranked_by_price_where_a_category_has_five_prices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = [(100 + n, 2, "GROCERY", "National", "TEA", "GREEN", None) for n in range(5)]
+    monkeypatch.setattr("journey_tables.PRODUCTS", [*PRODUCTS, *shelf])
+    lines = [(1, 10, 600 + n, 100 + n, 1, 1.0 + min(n, 3), LINES[0][-1]) for n in range(5)]
+    orders = of(Journey(write_journey(tmp_path, [*LINES, *lines])), "track")
+    assert [order["properties"].get("price_rank") for order in orders if "price_rank" in order["properties"]] == [
+        0.1,
+        0.3,
+        0.5,
+        0.8,
+        0.8,
+    ]
 
 
 def test_lines_without_a_product_and_lines_of_nothing_stay_facts(journey: Journey) -> None:
