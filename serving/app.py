@@ -65,7 +65,7 @@ def build_app(deps: Deps) -> App:
     waiting = Waiting(deps.backend, server.after_wait_ms)
     catalogue = CatalogueLookup(deps.items, deps.clock)
     secret, limits, vocabulary = deps.event_id_secret, deps.settings.intake(), deps.settings.event_vocabulary()
-    intake = Intake(secret, limits, vocabulary, catalogue.enrich)
+    intake = Intake(secret, limits, vocabulary, catalogue.enrich, catalogue.rank)
     imports = ImportIntake(secret, limits, vocabulary, catalogue.enrich)
     upserts = CatalogueIntake(secret, catalogue.current)
     body_max = server.body_bytes_max
