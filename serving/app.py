@@ -74,7 +74,7 @@ def build_app(deps: Deps) -> App:
     routes = (
         *Collector(intake, writing, doors, deps.keys, deps.clock, body_max).routes(),
         *Recommendations(sources, waiting, deps.clock, deps.numbers).routes(),
-        *Profiles(deps.backend, deps.items, waiting, deps.clock).routes(),
+        *Profiles(deps.backend, deps.items, waiting, deps.clock, deps.settings.sessions.policy()).routes(),
         *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
         *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),

@@ -12,6 +12,7 @@ import msgspec
 from actors.history import Told
 from actors.item_view import ItemSource, ItemView
 from actors.profile import EMPTY
+from actors.sessions import POLICY, SessionPolicy
 from actors.view import view
 from events.clock import Clock, millis
 from events.ids import Key, Micros, anonymous_key, user_key
@@ -29,11 +30,14 @@ EVENTS_MAX: Final = 1000
 class Profiles:
     """Routes about profiles."""
 
-    def __init__(self, reader: Reader, items: ItemSource, waiting: Waiting, clock: Clock) -> None:
+    def __init__(
+        self, reader: Reader, items: ItemSource, waiting: Waiting, clock: Clock, policy: SessionPolicy = POLICY
+    ) -> None:
         self._reader = reader
         self._items = items
         self._waiting = waiting
         self._clock = clock
+        self._policy = policy
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -49,7 +53,7 @@ class Profiles:
         await self._waiting.until_seen(request)
         seen = await self._reader.profile(key, as_of)
         at = as_of if as_of is not None else self._clock.now()
-        shown = view(seen.profile.whole() if seen.profile else EMPTY, millis(at))
+        shown = view(seen.profile.whole() if seen.profile else EMPTY, millis(at), self._policy)
         answer = {**shown, **_name(key), "as_of": moment_text(at), "state_age_ms": seen.age_ms}
         if flag_in(query, "details"):
             _add_titles(answer, self._items.snapshot())

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from actors.segment_definition import BadDefinition, Definitions, understood
+from actors.sessions import SessionPolicy
 from events.errors import BadRequest, BadSettings
 from events.intake import IntakeSettings
 from events.segment_log import SegmentSettings
@@ -130,6 +131,27 @@ class LearningSettings(Section):
         )
 
 
+class SessionSettings(Section):
+    """Where one session ends and the next begins. Read when sessions are shown: changing it refolds nothing."""
+
+    timeout_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 30.0
+    """The pause that ends a session, as in Google Analytics 4."""
+    campaign: bool = False
+    """Whether another campaign begins another session."""
+    midnight: bool = False
+    """Whether midnight does."""
+    utc_offset_minutes: Annotated[int, Field(ge=-14 * 60, le=14 * 60)] = 0
+    """When midnight is, and when the weekend."""
+
+    def policy(self) -> SessionPolicy:
+        return SessionPolicy(
+            timeout_ms=round(self.timeout_minutes * 60_000),
+            campaign=self.campaign,
+            midnight=self.midnight,
+            offset_ms=self.utc_offset_minutes * 60_000,
+        )
+
+
 class AlertsSettings(Section):
     """Whom to tell at once; see `serving.alerts`."""
 
@@ -211,6 +233,7 @@ class Settings(Section):
     consent: ConsentSettings = ConsentSettings()
     recommend: RecommendSettings = RecommendSettings()
     learning: LearningSettings = LearningSettings()
+    sessions: SessionSettings = SessionSettings()
     alerts: AlertsSettings = AlertsSettings()
     retrain: RetrainSettings = RetrainSettings()
     segments: tuple[SegmentEntry, ...] = ()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.sessions import SessionPolicy
 from events.errors import BadSettings
 from serving.settings import FILE, Settings
 
@@ -28,6 +29,12 @@ def test_a_surface_of_ones_own_takes_its_name_from_its_section(tmp_path: Path) -
     settings = load(tmp_path, "[surfaces.checkout]\nrepeats = 'hide'\n[surfaces.checkout.weights]\npopularity = 1")
     assert settings.surfaces["checkout"].name == "checkout"
     assert settings.surfaces["checkout"].repeats == "hide"
+
+
+def test_where_sessions_end_is_a_setting(tmp_path: Path) -> None:
+    assert Settings().sessions.policy() == SessionPolicy()
+    settings = load(tmp_path, "[sessions]\ntimeout_minutes = 0.5\nmidnight = true\nutc_offset_minutes = -300")
+    assert settings.sessions.policy() == SessionPolicy(30_000, midnight=True, offset_ms=-18_000_000)
 
 
 @pytest.mark.parametrize(
