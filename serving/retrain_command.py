@@ -6,7 +6,6 @@ service's, because it is a fact of its log. One retraining at a time runs over a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Final
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from actors.locking import FolderLock, holder
 from actors.reader import PartitionFiles
@@ -25,6 +23,7 @@ from events.errors import Conflict, EverfoldError, Held, Unavailable
 from events.ids import Micros
 from events.types import ModelPromoted
 from serving.decision_period import Period
+from serving.own_ray import OwnRay, TaskBar
 from serving.retrain_state import RetrainState
 from serving.service_client import ServiceClient
 from serving.settings import RetrainSettings, Settings
@@ -34,8 +33,6 @@ from training.registry import MODELS_KEY, Judged, Registry, Standing, standing
 from training.replay import offsets_now
 from training.retraining import JUDGED_ON, Cluster, Retrained, RetrainPlan, judge_shadow, retrain
 
-NICENESS: Final = 10
-"""Retraining waits for whoever answers: our own Ray's processes inherit it."""
 HOUR_MS: Final = 3_600_000
 FACTS_MAX: Final = 10_000
 
@@ -104,7 +101,7 @@ class _Retrain:
             surfaces=self._settings.all_surfaces(),
             gate=self._rules.gate,
         )
-        with _Bar(self._console) as bar, self._cluster() as cluster:
+        with TaskBar(self._console) as bar, self._cluster() as cluster:
             self._judge_waiting(plan, cluster, bar)
             made = retrain(plan, cluster, bar.tell, self._evidence)
         self._keep(made, now)
@@ -114,10 +111,10 @@ class _Retrain:
             self._console.print(f"  {reason}", soft_wrap=True)
         self._follow(made.model.id, made.verdict.decision, made.verdict.reasons)
 
-    def _cluster(self) -> _Ray:
-        return _Ray(self._what.address, self._what.cpus)
+    def _cluster(self) -> OwnRay:
+        return OwnRay(self._what.address, self._what.cpus)
 
-    def _judge_waiting(self, plan: RetrainPlan, cluster: Cluster, bar: _Bar) -> None:
+    def _judge_waiting(self, plan: RetrainPlan, cluster: Cluster, bar: TaskBar) -> None:
         """Challengers whose shadow period is over are judged on what happened since they were made."""
         for judged in self.waiting(millis(self._clock.now())):
             again = judge_shadow(plan, cluster, judged.model, judged.window[1], bar.tell, self._evidence)
@@ -190,57 +187,6 @@ class _Retrain:
             self._console.print(f"It was not promoted: {stopped}. Then: everfold models promote {model}")
             return
         self._console.print(f"Model {told['champion']} serves.")
-
-
-class _Ray:
-    """Ray is imported when it is needed, which takes a second, and started by ``with``."""
-
-    def __init__(self, address: str, cpus: int | None) -> None:
-        self._address = address
-        self._cpus = cpus
-
-    def __enter__(self) -> Cluster:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if not self._address:
-            os.nice(max(0, NICENESS - os.nice(0)))
-        from training.on_ray import RayCluster
-
-        self._cluster = RayCluster(self._address, self._cpus)
-        return self._cluster.__enter__()
-
-    def __exit__(self, *why: object) -> None:
-        self._cluster.__exit__(None, None, None)
-
-
-class _Bar:
-    """What is being done, on the terminal; without one, a line per task that ended."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("starting Ray", total=None)
-
-    def __enter__(self) -> _Bar:
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def tell(self, name: str, done: int, count: int) -> None:
-        if self._console.is_terminal:
-            self._progress.update(self._task, description=name, completed=done, total=count)
-        else:
-            self._console.print(f"{done}/{count} {name}")
 
 
 def _alone(data: Path) -> FolderLock:

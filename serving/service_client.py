@@ -69,6 +69,14 @@ class ServiceClient:
         """Raises what the service said: `NotFound`, `Conflict`, `BadRequest`, `Unauthorized`, `Unavailable`."""
         return self._call("POST", path, msgspec.json.encode({} if body is None else body))
 
+    def put(self, path: str, body: object) -> dict[str, object]:
+        """Raises as `post`."""
+        return self._call("PUT", path, msgspec.json.encode(body))
+
+    def delete(self, path: str, body: object) -> dict[str, object]:
+        """Raises as `post`."""
+        return self._call("DELETE", path, msgspec.json.encode(body))
+
     def _call(self, method: str, path: str, body: bytes | None) -> dict[str, object]:
         why = ""
         for _ in range(TRIES):

@@ -1,6 +1,6 @@
 """What people are clustered by: expressions of the segments' language over the profile, made comparable.
 
-A feature is cut to its 2nd and 98th percentile and divided by the deviation of what is left, so neither one enormous
+A feature is cut to its 5th and 95th percentile and divided by the deviation of what is left, so neither one enormous
 order nor the unit decides who is near whom (winsorising: Tukey, "The Future of Data Analysis", 1962). What nobody knows
 of somebody counts as the middle. A feature that is the same for everybody, or tells what an earlier one told, is left
 out. Everything a membership needs lies in `actors.segment_cluster.Feature`: the service computes it from the profile
@@ -31,7 +31,7 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 TraitCounts: TypeAlias = Mapping[str, Mapping[Json, int]]
 """Trait → value → how many people have it."""
 
-CUT: Final = 0.02
+CUT: Final = 0.05
 """Share of either end that is cut."""
 KNOWN_MIN: Final = 0.01
 """A feature known of fewer people is left out."""

@@ -25,13 +25,14 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from actors.segment_cluster import Clustering
+from actors.segment_cluster import Clustering, Feature
 from events.types import SegmentDefined
 from training.cluster_features import Matrix, Measure, rounded
 
 Labels: TypeAlias = npt.NDArray[np.int32]
 
-K_MIN: Final = 3
+K_MIN: Final = 4
+"""Three are always the busy, the ordinary and those who left, which rules tell apart as well."""
 K_MAX: Final = 12
 """More than a dozen groups nobody keeps apart."""
 SILHOUETTE_SAMPLE: Final = 4_000
@@ -45,6 +46,7 @@ SAME_MIN: Final = 0.25
 APART_MIN: Final = 0.3
 """In deviations of the population: less than that does not set a cluster apart."""
 APART_MAX: Final = 4
+ALL_KNOWN: Final = 0.95
 CHUNK: Final = 65_536
 BY: Final = "clusters"
 PREFIX: Final = "cluster-"
@@ -182,40 +184,42 @@ def named(same: Mapping[int, str], count: int, taken: Collection[str]) -> list[s
     return names
 
 
-def set_apart(
-    matrix: Matrix, labels: Labels, measures: Sequence[Measure], clustering: Clustering
-) -> list[tuple[Apart, ...]]:
-    """What sets each cluster apart, the most telling first, ties by feature.
+class Crowd:
+    """Everybody, measured: what parts of it are held against."""
 
-    Args:
-        matrix: as measured, not scaled; the columns of ``clustering.features``, NaN where nobody knows.
-        measures: of those columns.
-    """
-    features = clustering.features
-    lows, highs = (np.array([getattr(each, name) for each in features]) for name in ("low", "high"))
-    cut = np.clip(matrix, lows, highs)
-    overall, deviation = _means(cut), np.sqrt(np.maximum(_means(cut * cut) - _means(cut) ** 2, 0.0))
-    found = []
-    for number in range(len(clustering.centroids)):
-        own = cut[labels == number]
-        here, known = _means(own), 1.0 - np.isnan(own).mean(axis=0)
-        moved = np.divide(here - overall, deviation, out=np.zeros(len(features)), where=deviation > 0)
-        order = sorted(range(len(features)), key=lambda column: (-abs(moved[column]), column))
-        found.append(
-            tuple(
-                Apart(
-                    measures[column].says,
-                    measures[column].value,
-                    float(here[column]),
-                    float(overall[column]),
-                    float(moved[column]),
-                    float(known[column]),
-                )
-                for column in order[:APART_MAX]
-                if abs(moved[column]) >= APART_MIN
+    def __init__(self, matrix: Matrix, measures: Sequence[Measure], features: Sequence[Feature]) -> None:
+        """``matrix``: as measured, not scaled, one column for each of ``measures`` and ``features``, NaN where nobody
+        knows. Values count as the features cut them."""
+        lows, highs = (np.array([getattr(each, name) for each in features]) for name in ("low", "high"))
+        self._cut = np.clip(matrix, lows, highs)
+        self._measures = measures
+        self._mean = _means(self._cut)
+        self._deviation = np.sqrt(np.maximum(_means(self._cut * self._cut) - self._mean**2, 0.0))
+
+    def deviations(self, inside: npt.NDArray[np.bool_]) -> Matrix:
+        """Of each feature: (mean of those ``inside`` - mean of all) / deviation of all; 0 where it is known of none."""
+        own = self._cut[inside]
+        here = np.where(np.isnan(own).all(axis=0), self._mean, _means(own))
+        moved: Matrix = np.zeros(len(self._measures))
+        return np.divide(here - self._mean, self._deviation, out=moved, where=self._deviation > 0)
+
+    def apart(self, inside: npt.NDArray[np.bool_]) -> tuple[Apart, ...]:
+        """What sets those ``inside`` apart, the most telling first, ties by feature."""
+        own = self._cut[inside]
+        here, known, moved = _means(own), 1.0 - np.isnan(own).mean(axis=0), self.deviations(inside)
+        order = sorted(range(len(moved)), key=lambda column: (-abs(moved[column]), column))
+        return tuple(
+            Apart(
+                self._measures[column].says,
+                self._measures[column].value,
+                float(here[column]),
+                float(self._mean[column]),
+                float(moved[column]),
+                float(known[column]),
             )
+            for column in order[:APART_MAX]
+            if abs(moved[column]) >= APART_MIN
         )
-    return found
 
 
 def _means(values: Matrix) -> Matrix:
@@ -233,7 +237,7 @@ def description_of(share: float, apart: Sequence[Apart], durations: Collection[s
     """
     if not apart:
         return f"{share:.0%} of people, near the middle in everything.".replace("%", " %")
-    parts = [f"{one.says} {_amount(one.here, one, durations)} ({_overall(one, durations)})" for one in apart]
+    parts = [f"{one.says} {_amount(one.here, one, durations, mine=True)} ({_overall(one, durations)})" for one in apart]
     return f"{100 * share:.0f} % of people. Set apart by: {'; '.join(parts)}."
 
 
@@ -241,11 +245,11 @@ def _overall(one: Apart, durations: Collection[str]) -> str:
     return f"overall {_amount(one.overall, one, durations)}"
 
 
-def _amount(number: float, one: Apart, durations: Collection[str]) -> str:
+def _amount(number: float, one: Apart, durations: Collection[str], *, mine: bool = False) -> str:
     if one.value in durations:
         return _time(number)
     if one.value.startswith("trait("):
-        return f"{100 * number:.0f} %"
+        return f"{100 * number:.0f} %" + (" of those known" if mine and one.known < ALL_KNOWN else "")
     return f"{number:.3g}" if abs(number) < 1_000 else f"{number:,.0f}"
 
 

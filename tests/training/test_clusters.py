@@ -16,6 +16,7 @@ from training.cluster_features import Matrix, Measure, features_of, measured, sc
 from training.clusters import (
     AS_GOOD,
     Apart,
+    Crowd,
     Described,
     Labels,
     Tried,
@@ -26,7 +27,6 @@ from training.clusters import (
     matched,
     named,
     nearest,
-    set_apart,
     try_k,
 )
 
@@ -99,9 +99,8 @@ def test_what_sets_a_cluster_apart_is_named_with_numbers() -> None:
     matrix = np.column_stack((spent, random.normal(size=1_000)))
     matrix[::3, 1] = np.nan
     measures = [Measure("spent", says="money spent"), Measure("age", says="time since the first act")]
-    features = [feature for _, feature in features_of(matrix, measures)]
-    apart = set_apart(matrix, labels, measures, Clustering(0, tuple(features), ((0.0, 0.0), (1.0, 1.0))))
-    ((spending,), poor) = apart[1], apart[0]
+    crowd = Crowd(matrix, measures, [feature for _, feature in features_of(matrix, measures)])
+    (spending,), poor = crowd.apart(labels == 1), crowd.apart(labels == 0)
     assert spending.value == "spent"
     assert spending.here == pytest.approx(500, rel=0.02)
     assert spending.overall == pytest.approx(200, rel=0.02)
@@ -112,11 +111,11 @@ def test_what_sets_a_cluster_apart_is_named_with_numbers() -> None:
 def test_a_description_says_times_as_times_and_conditions_as_shares() -> None:
     apart = [
         Apart("time since the last act", "idle", 2 * 86_400_000.0, 86_400_000.0 / 2, 1.0),
-        Apart("age 45 or more", 'trait("age") >= 45', 0.82, 0.51, 0.7),
+        Apart("age 45 or more", 'trait("age") >= 45', 0.82, 0.51, 0.7, 0.4),
     ]
     assert description_of(0.1, apart, {"idle"}) == (
         "10 % of people. Set apart by: time since the last act 2 days (overall 12 hours); "
-        "age 45 or more 82 % (overall 51 %)."
+        "age 45 or more 82 % of those known (overall 51 %)."
     )
     assert description_of(1.0, (), ()) == "100 % of people, near the middle in everything."
 
