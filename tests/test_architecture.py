@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def test_no_installed_distribution_provides_our_names() -> None:
     provided = importlib.metadata.packages_distributions()
     foreign = {room: set(provided.get(room, [])) - {"everfold"} for room in ROOMS}
     assert not any(foreign.values()), f"{foreign} would shadow or be shadowed by our packages"
+
+
+def test_every_package_is_installed() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
+    assert listed == found, f"{listed ^ found}: list every folder with modules in pyproject.toml"
 
 
 CODE = [path for path in MODULES if path.name != "test_architecture.py"]
