@@ -65,10 +65,12 @@ def explanation(recommendation_id: str, decision: Decision) -> dict[str, object]
 
 def recomputed(decision: Decision) -> dict[str, object]:
     """The slate made again from the record alone, beside the one that was answered."""
-    if not decision.candidates:
+    if not decision.candidates and decision.slate:
         return {"identical": None, "why": "only the shown items of this decision were logged, not its candidates"}
     if decision.format < 2:
         return {"identical": None, "why": "the record is of format 1, which did not log labels: made before sampling"}
+    if not decision.candidates:
+        return {"identical": True}  # a slate is empty only where there was nothing to draw from
     place = {item: column for column, item in enumerate(decision.candidates)}
     answered = [(one.item, one.propensity, one.explored) for one in decision.slate]
     forced = {slot: place[one.item] for slot, one in enumerate(decision.slate) if one.forced and one.item in place}

@@ -123,6 +123,12 @@ def test_a_record_that_was_meddled_with_is_told(desk: Desk) -> None:
     assert recomputed(shuffled)["items"] == [one.item for one in decision.slate]
 
 
+def test_an_empty_list_is_made_again_as_an_empty_list(desk: Desk) -> None:
+    nothing = desk.decision(desk.home(category="no such category"))
+    assert not nothing.slate
+    assert recomputed(nothing) == {"identical": True}
+
+
 def test_where_it_cannot_be_made_again_the_reason_is_said(tmp_path: Path, desk: Desk) -> None:
     few = Desk(tmp_path / "few", rules=AnswerRules(candidates_logged=0.0))
     decision = few.decision(few.home())
