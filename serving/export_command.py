@@ -99,6 +99,8 @@ def export_decisions(what: Exporting, clock: Clock, windows: Windows = DEFAULT_W
     folder = what.out.parent
     if not folder.is_dir():
         raise BadRequest(f"`--out {what.out}`: there is no folder {folder}, make it first")
+    if what.out.is_dir():
+        raise BadRequest(f"`--out {what.out}` is a folder: name a file in it")
     fresh = what.out.with_name(f".{what.out.name}.{os.getpid()}")
     try:
         with open_period(what.data) as reading:

@@ -184,3 +184,8 @@ def test_an_empty_store_exports_no_rows(tmp_path: Path) -> None:
     done = export_decisions(Exporting(tmp_path / "data", "7d", tmp_path / "x.parquet"), SystemClock())
     assert done.rows == 0
     assert pq.read_table(tmp_path / "x.parquet").num_rows == 0
+
+
+def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="is a folder"):
+        export_decisions(Exporting(tmp_path, LAST_HOUR, tmp_path), SystemClock())
