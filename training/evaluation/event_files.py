@@ -43,6 +43,9 @@ class Columns:
 RETAIL_ROCKET: Final = Columns("visitorid", "itemid", "timestamp", "", in_order=False)
 REES46: Final = Columns("user_id", "product_id", "event_time", "user_session")
 GENERIC: Final = Columns("user", "item", "time", "session")
+OTHER_TIMES: Final = ("timestamp", "event_time", "datetime", "date", "at")
+"""Columns that surely mean the time. Without one, rows are taken in the order of the file: a guess nobody should be
+given who wrote down when."""
 
 
 def load(data: Path, encoding: str = ENCODING) -> HistoryTable:
@@ -121,6 +124,9 @@ def _columns(path: Path, number: int, row: dict[str, object]) -> Columns:
     for name in (GENERIC.user, GENERIC.item):
         if name not in row:
             raise BadRow(f"{path} line {number}: column {name} is missing, found {', '.join(map(str, row))[:200]}")
+    strange = [name for name in OTHER_TIMES if name in row]
+    if strange and GENERIC.time not in row:
+        raise BadRow(f"{path} line {number}: column {strange[0]} would not be read as the time: name it {GENERIC.time}")
     return Columns(
         GENERIC.user,
         GENERIC.item,

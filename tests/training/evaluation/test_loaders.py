@@ -150,6 +150,7 @@ BAD: list[tuple[Load, dict[str, str], str]] = [
     (event_files.load, {"a__csv": "user,item,time\n1,2,soon\n"}, "a.csv line 2: time: 'soon'"),
     (event_files.load, {"a__csv": "user,item,time\n1,2,50\n1,3,40\n"}, "a.csv line 3: time runs backwards for user 1"),
     (event_files.load, {"a__csv": "visitorid,itemid\n1,2\n"}, "a.csv line 2: column timestamp is missing"),
+    (event_files.load, {"a__csv": "user,item,timestamp\n1,2,3\n"}, "column timestamp would not be read as the time"),
     (event_files.load, {"a__jsonl": '{"user": 1, "item": "x"}\n{"user": 1}\n'}, "a.jsonl line 2: item is missing"),
     (event_files.load, {"a__jsonl": "[1]\n"}, "a.jsonl line 1: not a JSON object"),
 ]
