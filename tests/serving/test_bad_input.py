@@ -16,7 +16,7 @@ from service import Answered, Service, viewed
 from serving.app import build_app
 from serving.logs import JsonLog
 
-KNOWN = {200, 202, 204, 400, 401, 404, 405, 413, 503}
+KNOWN = {200, 202, 204, 400, 401, 404, 405, 409, 413, 503}
 MEGABYTE = 1 << 20
 
 
