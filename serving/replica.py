@@ -103,7 +103,7 @@ def rules_of(store: Store, settings: Settings) -> AnswerRules:
         surfaces=settings.all_surfaces(),
         n_max=settings.recommend.n_max,
         candidates_logged=settings.recommend.candidates_logged,
-        noise_secret=store.secrets.decisions,
+        noise_secret=store.secrets.noise,
     )
 
 

@@ -17,6 +17,7 @@ from serving.decision import NOBODY, Owner
 from serving.decisions import SPOOL_FOLDER, open_shipper
 from serving.host_numbers import HostFigures
 from serving.opening import open_store, opening
+from serving.replica import rules_of
 from serving.settings import Settings, StoreSettings
 from serving.spool import Spool
 
@@ -69,3 +70,8 @@ def test_decisions_wait_in_their_spool_while_the_disk_is_under_the_floor(tmp_pat
     shipper = open_shipper(tmp_path, 0)
     assert shipper.ship() == 1
     shipper.close()
+
+
+def test_noise_is_keyed_by_a_secret_of_its_own(tmp_path: Path) -> None:
+    store = open_store(tmp_path, Settings(), SystemClock())
+    assert rules_of(store, Settings()).noise_secret == store.secrets.noise
