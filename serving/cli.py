@@ -218,6 +218,7 @@ Address = Annotated[str, typer.Option("--service", help="The running service. [d
 @models.callback()
 def models_(context: typer.Context, data: Data = DEFAULT_DATA, service: Address = "") -> None:
     """List the models with the gate's verdicts."""
+    context.default_map = {name: {"data": data, "service": service} for name in ("compare", "promote", "rollback")}
     if context.invoked_subcommand is None:
         from serving.models_command import list_models
 

@@ -41,6 +41,14 @@ def test_models_are_listed_promoted_compared_and_rolled_back(fresh: Service, mon
     assert "no model" in said(fresh, "rollback").lower()
 
 
+def test_the_folder_may_be_named_before_what_is_done_with_it(fresh: Service) -> None:
+    one = made(fresh.data, 1)
+    words = ["models", "--data", str(fresh.data), "--service", fresh.address, "promote", one]
+    result = CliRunner().invoke(app, words)
+    assert result.exception is None, result.exception
+    assert one in result.output
+
+
 def test_what_is_not_there_or_may_not_serve_is_one_clear_error(fresh: Service) -> None:
     rejected = made(fresh.data, 1, "reject")
     with pytest.raises(NotFound, match="no model's id begins"):
