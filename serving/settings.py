@@ -38,7 +38,7 @@ run may not skip."""
 class Section(BaseModel):
     """Base of every section: closed and immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -198,12 +198,12 @@ class RetrainSettings(Section):
     cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
     """Drift does not start retraining sooner than this after the last: a model fitted an hour ago would learn nothing
     new."""
-    shadow_hours: Annotated[float, Field(ge=0)] = 24.0
+    shadow_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     """How long a challenger without off-policy evidence is scored in silence before it is judged again, on what
     happened since. 0: what the gate would put into shadow is promoted at once."""
     records_min: Annotated[int, Field(ge=1)] = 10_000
     """Records in the log from which a first model is fitted where nothing was imported."""
-    window_days: Annotated[float, Field(gt=0)] = 14.0
+    window_days: Annotated[float, Field(gt=0, le=3650)] = 14.0
     seed: Annotated[int, Field(ge=0)] = 1
     kept: Annotated[int, Field(ge=0)] = 5
     """Artefacts kept besides those in use."""
@@ -282,6 +282,9 @@ class Settings(Section):
         surfaces = given.get("surfaces")
         if not isinstance(surfaces, dict):
             return given
+        for name, surface in surfaces.items():
+            if isinstance(surface, dict) and surface.get("name", name) != name:
+                raise ValueError(f"[surfaces.{name}] calls itself {surface['name']!r}: its section is its name")
         named = {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in surfaces.items()}
         return {**given, "surfaces": named}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from events.errors import BadRequest
 
@@ -16,6 +16,8 @@ Repeats = Literal["allow", "hide", "cooldown"]
 
 TAU_MIN: Final = 0.05
 """Below this, sampling is as good as none, and propensities are numbers nobody can estimate with."""
+RATIO_MAX: Final = 1e6
+"""Of weights and values, of which only ratios matter: sums of larger ones would overflow somewhere."""
 
 
 def _temperature(tau: float) -> float:
@@ -28,24 +30,30 @@ class Values(BaseModel):
     """What one outcome of a shown item is worth here, relative to each other; relevance is
     Σ over outcomes of value · P(outcome)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    click: float = Field(default=1.0, ge=0)
-    cart: float = Field(default=3.0, ge=0)
-    purchase: float = Field(default=10.0, ge=0)
+    click: float = Field(default=1.0, ge=0, le=RATIO_MAX)
+    cart: float = Field(default=3.0, ge=0, le=RATIO_MAX)
+    purchase: float = Field(default=10.0, ge=0, le=RATIO_MAX)
+
+    @model_validator(mode="after")
+    def _worth_something(self) -> Values:
+        if not self.click + self.cart + self.purchase:
+            raise ValueError("one of click, cart and purchase must be worth more than 0")
+        return self
 
 
 class Surface(BaseModel):
     """The rules of one surface."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=64)
     repeats: Repeats = "allow"
     """What to do with items this profile has bought: `allow` them (half of a grocery basket was bought before), `hide`
     them, or hide them for `cooldown_hours` after the last purchase."""
     cooldown_hours: float = Field(default=24.0, gt=0)
-    weights: Mapping[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    weights: Mapping[str, Annotated[float, Field(ge=0, le=RATIO_MAX)]] = Field(min_length=1)
     """Recommender → its share of the blend, not negative. Recommenders not named are not asked. Those that abstain
     drop out and the rest is renormalised, so only ratios matter."""
     history_share: float = Field(default=1.0, ge=0, le=1)

@@ -55,6 +55,15 @@ def test_where_sessions_end_is_a_setting(tmp_path: Path) -> None:
         ("[[segments]]\nname = 'a'\nrule = 'did(vew)'", r"`segments\.a`: position 4: .*did you mean 'view'"),
         ("[[segments]]\nname = 'a b'\nrule = 'did(view)'", "`segments`: segment 'a b': a name has"),
         ("[[segments]]\nname = 'a'\nrule = 'did(view)'\n" * 2, "there are two of the name a"),
+        ("[surfaces.a]\nweights = {popularity = 1}\ntau = inf", r"`surfaces\.a\.tau`.*finite"),
+        ("[surfaces.a]\nweights = {popularity = inf}", r"`surfaces\.a\.weights\.popularity`"),
+        ("[surfaces.a]\nweights = {popularity = 1e308}", r"`surfaces\.a\.weights\.popularity`.*1000000"),
+        (
+            "[surfaces.a]\nweights = {popularity = 1}\nvalues = {click = 0, cart = 0, purchase = 0}",
+            r"`surfaces\.a\.values`.*more than 0",
+        ),
+        ("[surfaces.a]\nname = 'b'\nweights = {popularity = 1}", r"\[surfaces\.a\] calls itself 'b'"),
+        ("[retrain]\nshadow_hours = inf", r"`retrain\.shadow_hours`"),
         ("[server", "TOML"),
     ],
 )
