@@ -31,6 +31,10 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 TraitCounts: TypeAlias = Mapping[str, Mapping[Json, int]]
 """Trait → value → how many people have it."""
 
+K_MIN: Final = 4
+"""Three are always the busy, the ordinary and those who left, which rules tell apart as well."""
+K_MAX: Final = 12
+"""More than a dozen groups nobody keeps apart."""
 CUT: Final = 0.05
 """Share of either end that is cut."""
 KNOWN_MIN: Final = 0.01
