@@ -129,10 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say.print("swapping models under load ...")
     values |= swap.measure(int(swap.REQUESTS * asked.scale))
     if asked.million:
-        from benchmarks import million
+        from benchmarks import clusters, million
 
         say.print("measuring a million profiles ...")
         values |= million.run(FOLDER / "million", 1_000_000)
+        say.print("clustering a million profiles ...")
+        values |= clusters.run(1_000_000, on_ray=True)
     if asked.chart:
         from benchmarks import ray_actors
 

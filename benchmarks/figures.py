@@ -47,6 +47,7 @@ FIGURES = (
     Figure("million_state_bytes_per_profile", "1,000,000 profiles: state on disk, bytes each", 2000, None),
     Figure("million_first_write_after_host_kill_s", "first write after kill -9 of the host, s", 5, 3),
     Figure("million_first_write_after_kill_of_everything_s", "first write after kill -9 of everything, s", 25, 15),
+    Figure("cluster_refit_wall_s", "clusters of 1,000,000 profiles fitted again, two cores, s", 60, None),
     Figure("rest_memory_mb", "all processes at rest, MB (sum of PSS)", 2500, 1500),
     Figure("start_s", "a later start, s until ready", 15, None),
     Figure("stop_s", "SIGTERM until gone, s", 5, None),

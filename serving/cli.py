@@ -256,6 +256,51 @@ def models_rollback(
     roll_back(data, service, reason)
 
 
+segments = typer.Typer(help="Segments: fit clusters of people, describe who is in which segment.")
+app.add_typer(segments, name="segments", no_args_is_help=True)
+
+
+@segments.command("fit")
+def segments_fit(
+    data: Data = DEFAULT_DATA,
+    address: Annotated[
+        str, typer.Option(help="A Ray cluster: auto, host:port, ray://host:port. [default: a Ray of its own]")
+    ] = "",
+    service: Annotated[str, typer.Option(help="The running service. [default: the one over the data folder]")] = "",
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Of the fit. [default: the settings']")] = None,  # noqa: UP045
+    cpus: Annotated[Optional[int], typer.Option(min=1, help="Of a Ray of its own. [default: all]")] = None,  # noqa: UP045
+    keep: Annotated[bool, typer.Option(help="Have the service go by what was found.")] = True,
+) -> None:
+    """Cluster everybody by what they do and are; names survive where the people do."""
+    import os
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.segments_command import Fitting, fit_clusters
+
+    what = Fitting(data.resolve(), address, service, seed, cpus, keep)
+    fit_clusters(what, os.environ, SystemClock(), Console(highlight=False))
+
+
+@segments.command("describe")
+def segments_describe(
+    source: Annotated[
+        str, typer.Argument(help="`store`: the data folder; `journey`: The Complete Journey, without any store.")
+    ] = "store",
+    out: Annotated[Path, typer.Option("--out", help="Folder of segments.md and its plots.")] = Path("docs"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the journey's clusters.")] = 1,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Write how many people are in which segment and what sets them apart, as a page with plots."""
+    from rich.console import Console
+
+    from events.clock import SystemClock
+    from serving.segments_page import Describing, describe_segments
+
+    describe_segments(Describing(source, data.resolve(), out, seed), SystemClock(), Console(highlight=False))
+
+
 @app.command()
 def batch(
     out: Annotated[Path, typer.Option("--out", help="The Parquet file to write.")],

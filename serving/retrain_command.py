@@ -25,6 +25,7 @@ from events.types import ModelPromoted
 from serving.decision_period import Period
 from serving.own_ray import OwnRay, TaskBar
 from serving.retrain_state import RetrainState
+from serving.segments_command import keep_clusters, refit_beside
 from serving.service_client import ServiceClient
 from serving.settings import RetrainSettings, Settings
 from training.gate import Decided, OffPolicy, Verdict
@@ -104,12 +105,15 @@ class _Retrain:
         with TaskBar(self._console) as bar, self._cluster() as cluster:
             self._judge_waiting(plan, cluster, bar)
             made = retrain(plan, cluster, bar.tell, self._evidence)
+            clusters = refit_beside(what.data, self._settings.clusters, cluster, millis(self._clock.now()), bar.tell)
         self._keep(made, now)
         seconds = time.monotonic() - began
         self._console.print(f"Model {made.model.id} in {seconds:.0f} s: {made.verdict.decision}")
         for reason in made.verdict.reasons:
             self._console.print(f"  {reason}", soft_wrap=True)
         self._follow(made.model.id, made.verdict.decision, made.verdict.reasons)
+        if clusters is not None and what.promote:
+            keep_clusters(clusters, what.data, what.service, self._console)
 
     def _cluster(self) -> OwnRay:
         return OwnRay(self._what.address, self._what.cpus)

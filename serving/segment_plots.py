@@ -11,6 +11,7 @@ ROW: Final = 22
 LABEL: Final = 210
 WIDE: Final = 420
 CELL: Final = 58
+CHARS_MAX: Final = 32
 FILL: Final = "#4c78a8"
 INK: Final = "#444"
 
@@ -29,18 +30,18 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
 
 def cells(title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> str:
     """A table of ``values``, rows by columns: red above 0, blue below, full at 2."""
-    top = 150
+    top = 190
     parts = []
     for number, name in enumerate(columns):
         place = f"translate({LABEL + number * CELL + CELL / 2:.0f},{top - 8}) rotate(-40)"
-        parts.append(f'<g transform="{place}">{_text(0, 0, name)}</g>')
+        parts.append(f'<g transform="{place}">{_text(0, 0, name[:CHARS_MAX])}</g>')
     for line, (name, row) in enumerate(zip(rows, values, strict=True)):
         y = top + line * ROW
         parts.append(_text(LABEL - 8, y + 15, name, "end"))
         for number, value in enumerate(row):
             x = LABEL + number * CELL
             parts.append(f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{ROW - 1}" fill="{_colour(value)}"/>')
-            parts.append(_text(x + CELL / 2, y + 15, f"{value:+.1f}", "middle"))
+            parts.append(_text(x + CELL / 2, y + 15, f"{round(value, 1) + 0.0:+.1f}", "middle"))
     return _svg(title, LABEL + len(columns) * CELL + 130, top + 10 + len(rows) * ROW, parts)
 
 

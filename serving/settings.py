@@ -9,11 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from actors.segment_cluster import CLUSTERS_MAX
 from actors.segment_definition import BadDefinition, Definitions, understood
 from actors.sessions import SessionPolicy
 from events.errors import BadRequest, BadSettings
@@ -23,6 +24,7 @@ from events.types import SegmentDefined
 from events.vocabulary import Vocabulary, read_table
 from serving.http import did_you_mean
 from training.attribution import HOUR_US, Windows
+from training.cluster_features import K_MAX, K_MIN, measures_of
 from training.gate import GatePolicy
 from training.inventory import INVENTORY
 from training.learner.settings import LearnerSettings, Loss
@@ -227,6 +229,34 @@ class SegmentEntry(Section):
         return SegmentDefined(self.name, self.rule, self.stay, self.kind, version, self.description, by="settings")
 
 
+class ClusterSettings(Section):
+    """What people are clustered by, and into how many clusters (`training.clusters`). Refitted whenever models are, and
+    by `everfold segments fit`."""
+
+    enabled: bool = True
+    k_min: Annotated[int, Field(ge=2, le=CLUSTERS_MAX)] = K_MIN
+    k_max: Annotated[int, Field(ge=2, le=CLUSTERS_MAX)] = K_MAX
+    features: tuple[str, ...] | None = None
+    """Expressions of the segments' language; left out: `training.cluster_features.BEHAVIOUR`."""
+    traits: tuple[str, ...] | None = None
+    """Traits that may decide; left out: those most people have. An empty list: behaviour alone."""
+    seed: Annotated[int, Field(ge=0)] = 1
+
+    @field_validator("features")
+    @classmethod
+    def _understood(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        try:
+            return given if given is None else tuple(measure.value for measure in measures_of(given))
+        except (BadRequest, BadSettings) as wrong:
+            raise ValueError(str(wrong)) from None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.k_min > self.k_max:
+            raise ValueError(f"k_min is {self.k_min}, k_max {self.k_max}: the first may not be more than the second")
+        return self
+
+
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -236,6 +266,7 @@ class Settings(Section):
     sessions: SessionSettings = SessionSettings()
     alerts: AlertsSettings = AlertsSettings()
     retrain: RetrainSettings = RetrainSettings()
+    clusters: ClusterSettings = ClusterSettings()
     segments: tuple[SegmentEntry, ...] = ()
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""

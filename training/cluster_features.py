@@ -43,6 +43,8 @@ ALIKE: Final = 0.95
 """Features correlated beyond this (Pearson, as scaled) tell the same."""
 DEMOGRAPHIC: Final = 2.0
 TRAITS_MAX: Final = 8
+_BAND: Final = re.compile(r"(?i)(under|below|less( than)?|over|above|more( than)?|to|[\d\s.,$€£%<>=+–-]|\d[km])+")
+"""Numbers, what stands between two of them, and what says that a band is open."""
 COVERED_MIN: Final = 0.05
 """A trait is looked at when so many people have it."""
 VALUES_MAX: Final = 24
@@ -157,9 +159,9 @@ def _median(counts: Sequence[int]) -> int:
 
 
 def _level(text: str) -> float | None:
-    """The first number in a band's name; "Under 15K" is below "15-24K"."""
+    """The first number in a band's name; "Under 15K" is below "15-24K". None for what is no band, as "2 adults"."""
     found = re.search(r"\d+(\.\d+)?", text)
-    if found is None:
+    if found is None or _BAND.fullmatch(text) is None:
         return None
     return float(found.group()) - (0.5 if re.match(r"(?i)\s*(under|below|less|<)", text) else 0.0)
 

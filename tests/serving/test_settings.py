@@ -95,3 +95,26 @@ def test_a_temperature_nobody_can_estimate_with_is_refused(tmp_path: Path) -> No
     (tmp_path / "everfold.toml").write_text("[surfaces.own]\nweights = {popularity = 1.0}\ntau = 0.01\n")
     with pytest.raises(BadSettings, match=r"surfaces\.own\.tau.*at least 0\.05"):
         Settings.load(tmp_path, {})
+
+
+def test_what_people_are_clustered_by_is_a_setting(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path, "[clusters]\nk_min = 2\nk_max = 5\nfeatures = ['spent', 'count(view, 30 days)']\ntraits = []"
+    )
+    assert settings.clusters.features == ("spent", "count(view, 30 days)")
+    assert settings.clusters.traits == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("k_min = 9\nk_max = 5", "the first may not be more than the second"),
+        ("features = ['spend']", "did you mean 'spent'"),
+        ("features = ['segment(\"vip\")']", "asks about segments"),
+        ("features = []", "1 to"),
+        ("k_max = 1000", "k_max"),
+    ],
+)
+def test_clusters_that_cannot_be_are_refused_where_settings_are_read(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(BadSettings, match=said):
+        load(tmp_path, f"[clusters]\n{text}")

@@ -80,6 +80,7 @@ def test_all_demographics_together_weigh_as_much_as_two_features() -> None:
         ({"65+": 2, "19-24": 3, "25-34": 4}, 'trait("x") in ("25-34", "65+")', "x 25-34 or above"),
         ({"Under 15K": 5, "15-24K": 4, "250K+": 1}, 'trait("x") in ("15-24K", "250K+")', "x 15-24K or above"),
         ({"Owner": 5, "Renter": 3, "Unknown": 90}, 'trait("x") in ("Owner")', "x Owner"),
+        ({"2 Adults": 5, "1 Adult": 9}, 'trait("x") in ("1 Adult")', "x 1 Adult"),
         ({True: 5, False: 9}, 'trait("x") == true', "x"),
         ({20: 9, 30: 9, 40: 9, 50: 9}, 'trait("x") >= 40', "x 40 or more"),
     ],
