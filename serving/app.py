@@ -28,6 +28,7 @@ from serving.profiles import Profiles
 from serving.recommend import Answerer
 from serving.recommendations import Recommendations, Sources
 from serving.segment_door import SegmentDoor
+from serving.segment_stream import SegmentStream, Tail
 from serving.segments import Segments
 from serving.settings import Settings
 from serving.shop import Shop
@@ -50,6 +51,7 @@ class Deps:
     items: ItemSource
     answerer: Answerer
     decisions: Decisions
+    tail: Tail
     clock: Clock
     log: Log
     numbers: Numbers
@@ -78,6 +80,7 @@ def build_app(deps: Deps) -> App:
         *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
         *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),
+        *SegmentStream(deps.tail, deps.clock).routes(),
         *Segments(door, waiting, deps.clock).routes(),
         *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),
     )

@@ -7,8 +7,9 @@ header pairs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypeAlias, cast
 from urllib.parse import parse_qsl
@@ -28,6 +29,8 @@ DRAINED_MAX = 32 << 20
 """Bytes of an oversized body still read (and thrown away), so that a client in the middle of sending hears the 413
 instead of a reset connection. Beyond it the connection is closed."""
 QUERY_FIELDS_MAX = 256
+STALLED_S = 15.0
+"""How long a reader of a stream may take nothing."""
 
 
 class Disconnected(Exception):
@@ -81,6 +84,11 @@ class Request:
                 raise _too_large(len(chunk), limit)
             return chunk
         return await self._rest(chunk, limit)
+
+    async def gone(self) -> None:
+        """Until the client goes away; a body it sends meanwhile is thrown away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _rest(self, first: bytes, limit: int) -> bytes:
         chunks, size = [first], len(first)
@@ -137,6 +145,47 @@ class Reply:
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed(Reply):
+    """A reply whose body is made while it is sent. Whoever takes nothing for `STALLED_S` is dropped: what is sent waits
+    nowhere, so a slow reader holds one chunk and its own place."""
+
+    chunks: AsyncGenerator[bytes] = field(kw_only=True)
+    gone: Callable[[], Awaitable[None]] = field(kw_only=True)
+    """`Request.gone`."""
+    stalled_s: float = STALLED_S
+
+    def with_headers(self, headers: tuple[Header, ...]) -> Reply:
+        return replace(self, headers=self.headers + headers)
+
+    async def send(self, send: Send, request_id: str, *, head: bool = False) -> None:
+        """Returns early when the client went away, or was dropped."""
+        leaving = asyncio.ensure_future(self.gone())
+        making: asyncio.Future[bytes | None] | None = None
+        try:
+            headers = [(b"content-type", self.content_type), (b"x-request-id", request_id.encode("latin-1"))]
+            await send({"type": "http.response.start", "status": self.status, "headers": [*headers, *self.headers]})
+            while not head:
+                making = asyncio.ensure_future(anext(self.chunks, None))
+                await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not making.done():
+                    return
+                chunk = making.result()
+                if chunk is None:
+                    break
+                async with asyncio.timeout(self.stalled_s):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            return
+        finally:
+            leaving.cancel()
+            if making is not None and not making.done():
+                making.cancel()
+                await asyncio.wait({making})
+            await self.chunks.aclose()
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Reply]]

@@ -22,8 +22,10 @@ from serving.logs import Log
 from serving.metrics import Numbers, alive, file_of
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
+from serving.segment_stream import Tail
 from serving.settings import Settings
 from serving.spool import Spool
+from serving.transitions import Transitions
 from serving.weights import Weights, open_weights
 from training.registry import Registry
 
@@ -45,6 +47,7 @@ class Replica:
     weights: Weights
     numbers: Numbers
     vaults: Vaults
+    tail: Tail
 
     @classmethod
     def open(cls, store: Store, settings: Settings, clock: Clock) -> Replica:
@@ -63,6 +66,7 @@ class Replica:
             weights=open_weights(store.path, numbers),
             numbers=numbers,
             vaults=vaults,
+            tail=Tail(lambda: Transitions(store)),
         )
 
     def missing(self) -> str:
@@ -82,6 +86,7 @@ class Replica:
             items=self.items,
             answerer=Answerer(self.items, self.journal, self.clock, rules, self.weights, self.numbers),
             decisions=self.decisions,
+            tail=self.tail,
             clock=self.clock,
             log=log,
             numbers=self.numbers,
@@ -94,6 +99,7 @@ class Replica:
         self.items.close()
         self.weights.close()
         self.vaults.close()
+        self.tail.close()
 
 
 def rules_of(store: Store, settings: Settings) -> AnswerRules:
