@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import orjson
@@ -140,7 +140,8 @@ class Alerts:
         body, why = alert.body(), ""
         for attempt in range(ATTEMPTS):
             try:
-                status, retry_after_s = self._post(alert.id, body)
+                at_s = self._clock.now() // 1_000_000
+                status, retry_after_s = post(self._target, self._secret, self._timeout_s, at_s, alert.id, body)
             except (OSError, http.client.HTTPException) as error:
                 why, retry_after_s = type(error).__name__, 0.0
             else:
@@ -148,7 +149,7 @@ class Alerts:
                     self.sent += 1
                     return
                 why = f"status {status}"
-                if not _passing(status):
+                if not passing(status):
                     break
             last = attempt + 1 == ATTEMPTS
             if last or self._ending.is_set() or self._pause(max(BACKOFF_S * 2**attempt, retry_after_s)):
@@ -156,28 +157,30 @@ class Alerts:
         self.failed += 1
         self._log.write("alert_failed", alert=alert.id, what=alert.event, host=self._target.hostname, why=why)
 
-    def _post(self, delivery: str, body: bytes) -> tuple[int, float]:
-        """(status, Retry-After in seconds). Raises `OSError` or `http.client.HTTPException`."""
-        parts = self._target
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=self._timeout_s)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "everfold",
-            "Connection": "close",
-            DELIVERY: delivery,
-            SIGNATURE: signature(self._secret, self._clock.now() // 1_000_000, body),
-        }
-        try:
-            connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-            response = connection.getresponse()
-            response.read(ANSWER_BYTES_MAX)
-            return response.status, _seconds(response.getheader("Retry-After", ""))
-        finally:
-            connection.close()
+
+def post(
+    target: SplitResult, secret: str, timeout_s: float, at_s: int, delivery: str, body: bytes
+) -> tuple[int, float]:
+    """One signed attempt: (status, Retry-After in seconds). Raises `OSError` or `http.client.HTTPException`."""
+    kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
+    connection = kind(str(target.hostname), target.port, timeout=timeout_s)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "everfold",
+        "Connection": "close",
+        DELIVERY: delivery,
+        SIGNATURE: signature(secret, at_s, body),
+    }
+    try:
+        connection.request("POST", (target.path or "/") + (f"?{target.query}" if target.query else ""), body, headers)
+        response = connection.getresponse()
+        response.read(ANSWER_BYTES_MAX)
+        return response.status, _seconds(response.getheader("Retry-After", ""))
+    finally:
+        connection.close()
 
 
-def _passing(status: int) -> bool:
+def passing(status: int) -> bool:
     """Whether the same request may succeed later."""
     return status in (408, 425, 429) or status >= 500
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -29,7 +30,7 @@ from events.errors import EverfoldError, Held, Unavailable
 from events.record import Draft
 from serving.logs import JsonLog
 from serving.metrics import series
-from serving.settings import Settings
+from serving.settings import Settings, WebhookSettings
 
 if TYPE_CHECKING:
     from actors.item_follower import ItemFollower
@@ -230,6 +231,8 @@ class FollowerHost:
             self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
         if append is not None and settings.segments:
             self._seats.append(_Seat("segment settings", lambda: _segment_settings(store, clock, settings, append)))
+        for name, hook in settings.webhooks.items():
+            self._seats.append(_Seat(f"webhook {name}", partial(_webhook, store, name, hook, clock)))
         self._threads = [
             threading.Thread(target=self._run, args=(seat,), name=seat.name, daemon=True) for seat in self._seats
         ]
@@ -341,6 +344,12 @@ def _segment_settings(store: Store, clock: Clock, settings: Settings, append: Ap
     from serving.segment_settings import SegmentSettingsTask
 
     return SegmentSettingsTask(store, settings.segments, clock, append, store.secrets.event_id)
+
+
+def _webhook(store: Store, name: str, settings: WebhookSettings, clock: Clock) -> Task:
+    from serving.webhooks import WebhookTask
+
+    return WebhookTask(store, name, settings, clock, JsonLog(clock))
 
 
 def appending(host: Appendable, loop: asyncio.AbstractEventLoop) -> Append:

@@ -72,6 +72,7 @@ METRICS: Mapping[str, Metric] = {
     "everfold_follower_lag_records": Metric("gauge", "Records a follower has not read yet", "max"),
     "everfold_follower_deferred": Metric("gauge", "1 while a follower makes rows anew from what it has read", "max"),
     "everfold_follower_age_seconds": Metric("gauge", "Age of the oldest record a follower has not read", "max"),
+    "everfold_webhook_deliveries_total": Metric("counter", "Transitions a webhook took (sent) or never did (given_up)"),
     "everfold_learner_rows_total": Metric("counter", "Shown items learned from, by outcome"),
     "everfold_learner_positives_total": Metric("counter", "Of these, those the outcome came of"),
     "everfold_learner_acts_total": Metric("counter", "Acts by outcome and by what joined them to a shown item"),

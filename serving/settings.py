@@ -154,6 +154,20 @@ class SessionSettings(Section):
         )
 
 
+def _postable(address: str) -> str:
+    """One that can be POSTed to, without a user in it: that would be logged with it."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        raise ValueError("is no address: use https://host/path") from None
+    if not usable or parts.username is not None or not address.isascii() or not address.isprintable():
+        raise ValueError("is no address to POST to: use https://host/path, without a user in it")
+    if " " in address:
+        raise ValueError("is no address: it holds a space")
+    return address
+
+
 class AlertsSettings(Section):
     """Whom to tell at once; see `serving.alerts`."""
 
@@ -167,19 +181,7 @@ class AlertsSettings(Section):
     @field_validator("webhook")
     @classmethod
     def _address(cls, webhook: str) -> str:
-        """One that can be POSTed to, without a user in it: that would be logged with it."""
-        if not webhook:
-            return webhook
-        try:
-            parts = urlsplit(webhook)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number, a broken IPv6 address
-            raise ValueError("is no address: use https://host/path") from None
-        if not usable or parts.username is not None or not webhook.isascii() or not webhook.isprintable():
-            raise ValueError("is no address to POST to: use https://host/path, without a user in it")
-        if " " in webhook:
-            raise ValueError("is no address: it holds a space")
-        return webhook
+        return _postable(webhook) if webhook else webhook
 
     @model_validator(mode="after")
     def _signed(self) -> AlertsSettings:
@@ -187,6 +189,32 @@ class AlertsSettings(Section):
         if self.webhook and len(self.secret.get_secret_value()) < 16:
             raise ValueError("alerts.secret must have 16 characters or more where there is a webhook")
         return self
+
+
+class WebhookSettings(Section):
+    """Whom to tell who enters and leaves segments; see `serving.webhooks`."""
+
+    url: str
+    """``https://host/path`` that transitions are POSTed to."""
+    secret: SecretStr
+    """What signatures are made with, 16 characters at least."""
+    segments: tuple[str, ...] = ()
+    """Only of these; empty: of all."""
+    events: tuple[Literal["segment_entered", "segment_exited"], ...] = ("segment_entered", "segment_exited")
+    timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """For connecting, and for each read of the answer."""
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        return _postable(url)
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < 16:
+            raise ValueError("has fewer than 16 characters: its receiver could not tell us from anybody")
+        return secret
 
 
 class RetrainSettings(Section):
@@ -268,6 +296,8 @@ class Settings(Section):
     retrain: RetrainSettings = RetrainSettings()
     clusters: ClusterSettings = ClusterSettings()
     segments: tuple[SegmentEntry, ...] = ()
+    webhooks: dict[Annotated[str, Field(pattern="^[a-z0-9_-]{1,64}$")], WebhookSettings] = {}
+    """By a name of your own: ``[webhooks.crm]``. It keeps its place in the log under that name."""
     surfaces: dict[str, Surface] = {}
     """Surfaces of your own, or other rules for those there are: ``[surfaces.checkout]``."""
 
@@ -369,6 +399,8 @@ def _unknown(loc: tuple[int | str, ...]) -> str:
 def _names_beside(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     if len(loc) == 1:
         return tuple(Settings.model_fields)
+    if loc[0] == "webhooks":
+        return tuple(WebhookSettings.model_fields)
     if loc[0] == "segments":
         return tuple(SegmentEntry.model_fields)
     if loc[0] in _SECTIONS:

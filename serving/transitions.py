@@ -20,7 +20,7 @@ from events.errors import BadRequest, NotFound
 from events.ids import Key, Micros, PartitionId, anonymous_key, key_hash
 from events.payload import decode
 from events.record import Record
-from events.types import Json, SegmentChanged
+from events.types import Json, Meta, SegmentChanged
 from events.unseal import Unsealer
 from events.vault import Owner
 from serving.moments import moment_text
@@ -145,7 +145,8 @@ class Transitions:
         if unsealed is None:
             return None
         owner, plain = unsealed
-        event = decode(record.type, record.version, plain).event
+        told = decode(record.type, record.version, plain)
+        event = told.event
         assert isinstance(event, SegmentChanged)
         return Transition(
             each.number,
@@ -154,14 +155,16 @@ class Transitions:
             record.appended,
             record.event_time,
             record.subject,
-            self._key(each, owner),
+            self._key(each, owner, told.meta),
             event.segment,
             event.entered,
             event.evidence,
         )
 
-    def _key(self, each: _Partition, owner: Owner) -> str:
-        """The facts name nobody: their profile does."""
+    def _key(self, each: _Partition, owner: Owner, meta: Meta) -> str:
+        """Where the fact names nobody, their profile does."""
+        if owner.kind == "u" and meta.user_id:
+            return "u:" + meta.user_id
         blob = each.files.state.get(PROFILES, owner.key_hash)
         if blob is None:
             return ""

@@ -66,7 +66,7 @@ def test_numbers_are_published(service: Service) -> None:
     published = set(re.findall(r"^# TYPE (\S+?)(?:_quantile)? ", text, re.MULTILINE))
     rare = {"everfold_writes_refused_total", "everfold_quarantined_total", "everfold_recommender_failures_total"}
     rare |= {f"everfold_learner_{quality}" for quality in ("log_loss", "auc", "calibration", "calibration_error")}
-    rare |= {"everfold_alerts_total"}
+    rare |= {"everfold_alerts_total", "everfold_webhook_deliveries_total"}
     assert published | rare == set(METRICS)
     for promised in (
         'everfold_append_seconds_quantile{quantile="0.99"}',
