@@ -159,17 +159,23 @@ def nonsense(scored: Scored, size: int) -> str:
     return "" if least >= 0.0 and most < np.inf else f"scores from {least} to {most}"
 
 
+_INDEX: Final = np.dtype(np.int32)
+_SCORE: Final = np.dtype(np.float32)
+
+
 def _well_formed(scored: object) -> bool:
+    if scored is ABSTAIN:
+        return True
     if not isinstance(scored, Scored):
         return False
-    arrays: tuple[object, ...] = (scored.idx, scored.score, scored.because)
-    if not all(isinstance(array, np.ndarray) for array in arrays):
-        return False
     idx, score, because = scored.idx, scored.score, scored.because
-    return (
-        idx.dtype == np.int32
-        and score.dtype == np.float32
-        and because.dtype == np.int32
-        and idx.ndim == 1
-        and idx.shape == score.shape == because.shape
+    if not (isinstance(idx, np.ndarray) and isinstance(score, np.ndarray) and isinstance(because, np.ndarray)):
+        return False
+    shape = idx.shape
+    return (  # dtype objects, not types: comparing with a type makes a dtype of it every time
+        idx.dtype == _INDEX
+        and score.dtype == _SCORE
+        and because.dtype == _INDEX
+        and len(shape) == 1
+        and shape == score.shape == because.shape
     )

@@ -192,7 +192,7 @@ class Ials:
         if query.model is None or table is None or not len(query.taste):
             return ABSTAIN
         place = ints(table, "place")[query.taste.number]
-        known = np.flatnonzero(place >= 0)
+        known = (place >= 0).nonzero()[0]
         if not len(known):
             return ABSTAIN
         factors = floats(table, "factors")
@@ -201,7 +201,7 @@ class Ials:
         person = folded_in(factors[place[known]], query.taste.weight[known], floats(table, "gram"), alpha, own)
         score = factors @ person
         first = max(0, len(score) - NAMED_MAX)
-        best = np.argpartition(score, first)[first:]
+        best = score.argpartition(first)[first:]
         idx, score = query.model.to_view[ints(table, "number")[best]], score[best]
-        said = (idx >= 0) & (score > 0)
-        return Scored(idx[said], score[said], np.full(int(said.sum()), -1, np.int32))
+        said = ((idx >= 0) & (score > 0)).nonzero()[0]
+        return Scored(idx[said], score[said], np.full(len(said), -1, np.int32))

@@ -48,16 +48,23 @@ def spread_rows(table: Table, bound: Bound, taste: Taste, row_max: int, limit: i
     """score(i) = Σ over a of taste(a) · weight(a, i), of each row its ``row_max`` strongest; the ``limit`` best items.
     ``because`` is the heaviest item of the taste that leads there. Abstains where no item of the taste has a row."""
     place = ints(table, "place")[taste.number]
-    rows = np.flatnonzero(place >= 0)[::-1]
+    rows = (place >= 0).nonzero()[0][::-1]
     if not len(rows):
         return ABSTAIN
     where = place[rows]
-    number = ints(table, "idx")[where, :row_max]
-    score = floats(table, "weight")[where, :row_max] * taste.weight[rows, None]
-    idx = bound.to_view[number]
-    said = (idx >= 0) & (number >= 0)
-    cause = taste.idx[rows].repeat(number.shape[1])[said.ravel()]
-    return strongest(idx[said], score[said], cause, len(bound.to_model), limit)
+    number = ints(table, "idx")[:, :row_max][where]
+    score = floats(table, "weight")[:, :row_max][where] * taste.weight[rows, None]
+    idx = viewed(bound, number)
+    cause = taste.idx[rows].repeat(number.shape[1])
+    said = (idx >= 0).ravel().nonzero()[0]  # positions: taking by them is cheaper than by a mask, three times over
+    return strongest(idx.ravel()[said], score.ravel()[said], cause[said], len(bound.to_model), limit)
+
+
+def viewed(bound: Bound, number: Indices) -> Indices:
+    """The view's indices of a model's item numbers, -1 where there is none."""
+    idx: Indices = bound.to_view[number]
+    idx[number < 0] = -1
+    return idx
 
 
 def strongest(idx: Indices, score: Scores, because: Indices, size: int, limit: int) -> Scored:
@@ -66,17 +73,21 @@ def strongest(idx: Indices, score: Scores, because: Indices, size: int, limit: i
 
     Items are told apart by a scratch array, as in `training.blend.merge`; ``size`` bounds the indices.
     """
-    if not len(idx):
+    count = len(idx)
+    if not count:
         return ABSTAIN
     representative = np.empty(size, np.int32)
-    numbers = np.arange(len(idx), dtype=np.int32)
-    representative[idx] = numbers
-    chosen = representative[idx]
-    sums = np.bincount(chosen, score, len(idx))
-    last = np.flatnonzero(chosen == numbers)
+    place = idx.astype(np.intp)  # once, instead of at every look-up
+    numbers = np.arange(count, dtype=np.int32)
+    representative[place] = numbers
+    chosen = representative[place]
+    last = (chosen == numbers).nonzero()[0]
+    sums = np.bincount(chosen, score, count)[last]
     if len(last) > limit:
-        least = np.partition(sums[last], len(last) - limit)[len(last) - limit]
-        last = last[sums[last] >= least]
-        if len(last) > limit:
-            last = last[np.lexsort((idx[last], -sums[last]))[:limit]]
-    return Scored(idx[last], sums[last].astype(np.float32), because[last])
+        ordered = sums.copy()
+        ordered.partition(len(last) - limit)
+        best = (sums >= ordered[len(last) - limit]).nonzero()[0]
+        if len(best) > limit:
+            best = best[np.lexsort((idx[last[best]], -sums[best]))[:limit]]
+        last, sums = last[best], sums[best]
+    return Scored(idx[last], sums.astype(np.float32), because[last])

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from training.interactions import Interactions
 from training.model import Table, floats, ints
 from training.recommender import ABSTAIN, Query, Scored
-from training.served_rows import strongest
+from training.served_rows import strongest, viewed
 
 NAME: Final = "session_knn"
 ANCHORS_MAX: Final = 8
@@ -115,20 +115,17 @@ class SessionKnn:
             return ABSTAIN
         anchor = np.array(query.anchors.idx[:ANCHORS_MAX], np.int32)
         number = query.model.to_model[anchor]
-        known = np.flatnonzero(number >= 0)[::-1]
+        known = (number >= 0).nonzero()[0][::-1]
         number = number[known]
         weight = np.array(query.anchors.weight[:ANCHORS_MAX], np.float32)[known] * floats(table, "idf")[number]
         latest, strength = ints(table, "latest")[number], floats(table, "strength")
-        met = latest >= 0
-        sessions = latest[met]
-        each = met.sum(axis=1)
-        alike = weight.repeat(each) * strength[sessions]
-        near = strongest(sessions, alike, anchor[known].repeat(each), len(strength), NEAREST)
+        each = latest.shape[1]
+        met = (latest >= 0).ravel().nonzero()[0]
+        sessions, via = latest.ravel()[met], met // max(each, 1)
+        near = strongest(sessions, weight[via] * strength[sessions], anchor[known][via], len(strength), NEAREST)
         if not len(near.idx):
             return ABSTAIN
-        held = ints(table, "held")[near.idx]
-        idx = query.model.to_view[held]
-        said = (held >= 0) & (idx >= 0)
-        each = said.sum(axis=1)
-        score, cause = near.score.repeat(each), near.because.repeat(each)
-        return strongest(idx[said], score, cause, len(query.model.to_model), NAMED_MAX)
+        idx = viewed(query.model, ints(table, "held")[near.idx])
+        said = (idx >= 0).ravel().nonzero()[0]
+        via = said // idx.shape[1]
+        return strongest(idx.ravel()[said], near.score[via], near.because[via], len(query.model.to_model), NAMED_MAX)

@@ -22,7 +22,7 @@ from training.interactions import Interactions
 from training.model import Table, floats, ints
 from training.preference import preferences
 from training.recommender import ABSTAIN, Query, Scored
-from training.served_rows import strongest
+from training.served_rows import strongest, viewed
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -96,12 +96,11 @@ class UserKnn:
         number, weight = query.taste.number[:TASTE_MAX], query.taste.weight[:TASTE_MAX]
         people = ints(table, "known_by")[number]
         close = floats(table, "closeness")[number] * weight[:, None]
-        met = people >= 0
-        people, liked = people[met], ints(table, "liked")
-        near = strongest(people, close[met], people, len(liked), NEAREST)
-        told = liked[near.idx, :TOLD]
-        idx = query.model.to_view[told]
-        said = (told >= 0) & (idx >= 0)
-        score = floats(table, "how")[near.idx, :TOLD] * near.score[:, None]
-        named = idx[said]
-        return strongest(named, score[said], np.full(len(named), -1, np.int32), len(query.model.to_model), NAMED_MAX)
+        met = (people >= 0).ravel().nonzero()[0]
+        people, liked = people.ravel()[met], ints(table, "liked")
+        near = strongest(people, close.ravel()[met], people, len(liked), NEAREST)
+        idx = viewed(query.model, liked[:, :TOLD][near.idx])
+        said = (idx >= 0).ravel().nonzero()[0]
+        score = floats(table, "how")[:, :TOLD][near.idx] * near.score[:, None]
+        named, cause = idx.ravel()[said], np.full(len(said), -1, np.int32)
+        return strongest(named, score.ravel()[said], cause, len(query.model.to_model), NAMED_MAX)
