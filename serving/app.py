@@ -24,10 +24,12 @@ from serving.logs import Log
 from serving.metrics import Numbers
 from serving.models import Models
 from serving.openapi import Docs
+from serving.profile_segments import ProfileSegments
 from serving.profiles import Profiles
 from serving.recommend import Answerer
 from serving.recommendations import Recommendations, Sources
 from serving.segment_door import SegmentDoor
+from serving.segment_preview import Sampler, SegmentPreview
 from serving.segment_stream import SegmentStream, Tail
 from serving.segments import Segments
 from serving.settings import Settings
@@ -52,6 +54,7 @@ class Deps:
     answerer: Answerer
     decisions: Decisions
     tail: Tail
+    sampler: Sampler
     clock: Clock
     log: Log
     numbers: Numbers
@@ -80,6 +83,8 @@ def build_app(deps: Deps) -> App:
         *Items(upserts, deps.items, writing, waiting, deps.clock, body_max).routes(),
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
         *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),
+        *ProfileSegments(deps.backend, waiting, deps.clock).routes(),
+        *SegmentPreview(door, deps.sampler, waiting, deps.clock).routes(),
         *SegmentStream(deps.tail, deps.clock).routes(),
         *Segments(door, waiting, deps.clock).routes(),
         *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),

@@ -47,7 +47,7 @@ class Profiles:
 
     async def show(self, request: Request) -> Reply:
         query = request.query()
-        key = _key_of(request)
+        key = key_in(request)
         now = self._clock.now()
         as_of = parse_moment("as_of", query["as_of"], now) if "as_of" in query else None
         await self._waiting.until_seen(request)
@@ -60,7 +60,7 @@ class Profiles:
         return json_reply(answer)
 
     async def events(self, request: Request) -> Reply:
-        key = _key_of(request)
+        key = key_in(request)
         limit = number_in(request.query(), "limit", 100, 1, EVENTS_MAX)
         await self._waiting.until_seen(request)
         facts = await self._reader.history(key, limit)
@@ -85,7 +85,7 @@ def event_json(fact: Told) -> dict[str, object]:
     }
 
 
-def _key_of(request: Request) -> Key:
+def key_in(request: Request) -> Key:
     if flag_in(request.query(), "anonymous"):
         return anonymous_key(request.params[0])
     return user_key(request.params[0])
@@ -106,15 +106,15 @@ def _add_titles(answer: dict[str, object], items: ItemView) -> None:
                 entry["title"] = items.item(idx).title
 
 
-_WHO = Field("user_id", "The user's id; with `anonymous=true` the anonymous id", "900")
-_ANONYMOUS = Field("anonymous", "Whether the id is an anonymous one", "false")
+WHO = Field("user_id", "The user's id; with `anonymous=true` the anonymous id", "900")
+ANONYMOUS = Field("anonymous", "Whether the id is an anonymous one", "false")
 SHOW: Final = Doc(
     "What is known of somebody now, or was at an earlier moment",
     "Profiles",
-    path=(_WHO,),
+    path=(WHO,),
     query=(
         Field("as_of", "The profile as the system knew it then: ISO 8601 or ms", None),
-        _ANONYMOUS,
+        ANONYMOUS,
         Field("details", "Add the titles of items", "false"),
         AFTER,
     ),
@@ -123,7 +123,7 @@ SHOW: Final = Doc(
 EVENTS: Final = Doc(
     "The facts of somebody, newest first, each with its id as the client sent it",
     "Profiles",
-    path=(_WHO,),
-    query=(Field("limit", f"At most {EVENTS_MAX}, 100 when left out", 10), _ANONYMOUS, AFTER),
+    path=(WHO,),
+    query=(Field("limit", f"At most {EVENTS_MAX}, 100 when left out", 10), ANONYMOUS, AFTER),
     statuses=(200, 503),
 )

@@ -22,6 +22,7 @@ from serving.logs import Log
 from serving.metrics import Numbers, alive, file_of
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
+from serving.segment_preview import Sampler
 from serving.segment_stream import Tail
 from serving.settings import Settings
 from serving.spool import Spool
@@ -48,6 +49,7 @@ class Replica:
     numbers: Numbers
     vaults: Vaults
     tail: Tail
+    sampler: Sampler
 
     @classmethod
     def open(cls, store: Store, settings: Settings, clock: Clock) -> Replica:
@@ -67,6 +69,7 @@ class Replica:
             numbers=numbers,
             vaults=vaults,
             tail=Tail(lambda: Transitions(store)),
+            sampler=Sampler(store),
         )
 
     def missing(self) -> str:
@@ -87,6 +90,7 @@ class Replica:
             answerer=Answerer(self.items, self.journal, self.clock, rules, self.weights, self.numbers),
             decisions=self.decisions,
             tail=self.tail,
+            sampler=self.sampler,
             clock=self.clock,
             log=log,
             numbers=self.numbers,
@@ -100,6 +104,7 @@ class Replica:
         self.weights.close()
         self.vaults.close()
         self.tail.close()
+        self.sampler.close()
 
 
 def rules_of(store: Store, settings: Settings) -> AnswerRules:
