@@ -13,13 +13,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import lmdb
 
-from actors.state import NO_OFFSETS, Change
+from actors.state import NO_OFFSETS, Change, HeldTable
 from events.errors import DiskFull, Unavailable
 from events.secrets import sync_folder
 
@@ -128,6 +130,12 @@ class LmdbReader:
         with self._begin(_OFFSETS) as txn:
             return self._offsets(txn)
 
+    @contextmanager
+    def held(self, table: str) -> Iterator[HeldTable]:
+        """Several looks at one commit: the one read transaction that outlives a call. Leave it soon, see the module."""
+        with self._begin(table, _OFFSETS) as txn:
+            yield _HeldTable(txn, self._tables.get(table), self._offsets(txn))
+
     def scan(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         rows = self._rows(table, start)
         while rows:
@@ -207,6 +215,27 @@ class LmdbReader:
         if handle is None:
             return {}
         return {key.decode(): int.from_bytes(value, "little") for key, value in txn.cursor(db=handle)}
+
+
+class _HeldTable:
+    def __init__(self, txn: lmdb.Transaction[bytes], handle: lmdb._Database | None, offsets: Mapping[str, int]) -> None:
+        self._txn = txn
+        self._handle = handle
+        self.offsets = offsets
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        if self._handle is None:
+            return [None] * len(keys)
+        return [self._txn.get(key, db=self._handle) for key in keys]
+
+    def rows(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        if self._handle is None:
+            return []
+        cursor = self._txn.cursor(db=self._handle)
+        return list(islice(cursor.iternext(), limit)) if cursor.set_range(start) else []
+
+    def entries(self) -> int:
+        return 0 if self._handle is None else int(self._txn.stat(self._handle)["entries"])
 
 
 class LmdbState(LmdbReader):

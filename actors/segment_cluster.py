@@ -19,7 +19,7 @@ import msgspec
 
 from actors.quantity import NEVER, Quantity, first_crossing, steady
 from actors.segment_feature import understand_feature
-from actors.segment_rules import Rule, Subject, Verdict
+from actors.segment_rules import Expression, Part, Rule, Subject, Verdict
 from events.errors import BadRequest
 from events.types import Json
 
@@ -70,7 +70,16 @@ def understand_cluster(told: Mapping[str, Json]) -> Rule:
         nearest,
         frozenset().union(*(each.reads for each in features)),
         frozenset().union(*(each.segments for each in features)),
+        parts=tuple({each.text: Part(each.text, _reading(each)) for each in features}.values()),
     )
+
+
+def _reading(expression: Expression) -> Callable[[Subject], Json]:
+    def value(subject: Subject) -> Json:
+        amount = expression.read(subject)
+        return None if amount is None else round(amount.now, 6)
+
+    return value
 
 
 def _check(clustering: Clustering) -> None:

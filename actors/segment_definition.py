@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from actors.segment_cluster import understand_cluster
-from actors.segment_rules import Reads, Rule, understand
+from actors.segment_rules import Reads, Rule, either, understand
 from events.errors import BadRequest, NotFound
 from events.ids import Key, system_key
 from events.types import SegmentDefined
@@ -51,7 +51,8 @@ class Definition:
     told: SegmentDefined
     enter: Rule
     stay: Rule
-    """The same as ``enter`` where there is no hysteresis."""
+    """The same as ``enter`` where there is no hysteresis; else also whoever could enter may stay, so that nobody enters
+    only to leave at the next look."""
 
     @property
     def name(self) -> str:
@@ -65,6 +66,11 @@ class Definition:
     def reads(self) -> Reads:
         """See `actors.segment_rules.Reads`."""
         return self.enter.reads | self.stay.reads
+
+    @cached_property
+    def quantiles(self) -> frozenset[tuple[str, float]]:
+        """The (field, share) of the live population it compares with."""
+        return self.enter.quantiles | self.stay.quantiles
 
     @cached_property
     def segments(self) -> frozenset[str]:
@@ -92,7 +98,7 @@ def _ruled(told: SegmentDefined) -> Definition:
     if told.cluster:
         raise BadDefinition(f"segment {told.name} is a {told.kind}: only one of kind `cluster` has a cluster")
     enter = understand(told.rule)
-    return Definition(told, enter, understand(told.stay) if told.stay.strip() else enter)
+    return Definition(told, enter, either(enter, understand(told.stay)) if told.stay.strip() else enter)
 
 
 def _clustered(told: SegmentDefined) -> Definition:

@@ -28,6 +28,7 @@ from actors.segment_syntax import (
     Text,
     Truth,
     parse,
+    written,
 )
 from events.types import Json, Signal
 
@@ -141,6 +142,22 @@ class Rule:
     reads: Reads
     segments: frozenset[str]
     """The segments it refers to."""
+    quantiles: frozenset[tuple[str, float]] = frozenset()
+    """The (field, share) it compares with the live population."""
+    parts: tuple[Part, ...] = ()
+    """The fields and functions in it, in order of appearance, each once."""
+
+    def evidence(self, subject: Subject) -> dict[str, Json]:
+        """What its parts are for ``subject``: numbers, durations in ms, texts, truths; None for what nobody knows."""
+        return {part.text: part.value(subject) for part in self.parts}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A field or function as it is written in a rule."""
+
+    text: str
+    value: Callable[[Subject], Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +200,26 @@ def understand(text: str) -> Rule:
     value = typing.of(parse(text))
     if value.verdict is None:
         raise BadRule(f"a rule says yes or no, this is a {value.kind}: compare it with something", value.position)
-    return Rule(text, value.verdict, frozenset(typing.reads), frozenset(typing.segments))
+    return Rule(
+        text,
+        value.verdict,
+        frozenset(typing.reads),
+        frozenset(typing.segments),
+        frozenset(typing.quantiles),
+        tuple(typing.parts.values()),
+    )
+
+
+def either(one: Rule, other: Rule) -> Rule:
+    """Holds while one of two rules does."""
+    return Rule(
+        f"({one.text}) or ({other.text})",
+        _disjoined(one.holds, other.holds),
+        one.reads | other.reads,
+        one.segments | other.segments,
+        one.quantiles | other.quantiles,
+        tuple({part.text: part for part in (*one.parts, *other.parts)}.values()),
+    )
 
 
 def understand_value(text: str) -> Expression:
@@ -205,8 +241,17 @@ class _Typing:
     def __init__(self) -> None:
         self.reads: set[str] = set()
         self.segments: set[str] = set()
+        self.quantiles: set[tuple[str, float]] = set()
+        self.parts: dict[str, Part] = {}
 
     def of(self, node: Node) -> _Value:
+        value = self._typed(node)
+        if isinstance(node, Called):
+            text = written(node)
+            self.parts.setdefault(text, Part(text, _shown(value)))
+        return value
+
+    def _typed(self, node: Node) -> _Value:
         match node:
             case Number(value, position):
                 return _fixed(value, "number", position)
@@ -481,6 +526,7 @@ def _quantile(typing: _Typing, arguments: tuple[Node, ...], position: int) -> _V
         raise BadRule("a share between 0 and 1 is expected", share.position)
     name, q = field.name, share.value
     typing.reads.add("quantiles")
+    typing.quantiles.add((name, q))
 
     def level(subject: Subject) -> Quantity | None:
         value = subject.quantile(name, q)
@@ -539,6 +585,29 @@ def _joined(
         return second if second.holds == deciding else Verdict(not deciding, min(first.stands, second.stands))
 
     return _Value("truth", position, verdict=both)
+
+
+def _disjoined(one: Callable[[Subject], Verdict], other: Callable[[Subject], Verdict]) -> Callable[[Subject], Verdict]:
+    verdict = _joined("or", one, other, 0).verdict
+    assert verdict is not None
+    return verdict
+
+
+def _shown(value: _Value) -> Callable[[Subject], Json]:
+    """A part's value as plain JSON."""
+    quantity, text, verdict, anything = value.quantity, value.text, value.verdict, value.anything
+
+    def shown(subject: Subject) -> Json:
+        if quantity is not None:
+            amount = quantity(subject)
+            return None if amount is None else round(amount.now, 6)
+        if text is not None:
+            return text(subject)
+        if verdict is not None:
+            return verdict(subject).holds
+        return anything(subject) if anything is not None else None
+
+    return shown
 
 
 def _compared(operator: str, left: _Value, right: _Value, position: int) -> _Value:

@@ -161,6 +161,45 @@ def parse(rule: str) -> Node:
     return tree
 
 
+def written(node: Node) -> str:
+    """The text of a field or function call, in one form whatever its spaces and units were.
+
+    >>> written(parse("did( view,24 hours )"))
+    'did(view, 1 day)'
+    """
+    match node:
+        case Called(name, None):
+            return name
+        case Called(name, arguments) if arguments is not None:
+            return f"{name}({', '.join(written(argument) for argument in arguments)})"
+        case Number(value):
+            return f"{value:g}"
+        case Duration(ms):
+            return _span_written(ms)
+        case Text(text):
+            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case Truth(truth):
+            return "true" if truth else "false"
+        case Steps(steps):
+            return " then ".join(
+                f"no {step.name} for {_span_written(step.quiet_ms)}" if step.quiet_ms else step.name for step in steps
+            )
+        case Negated(operator, operand):
+            return f"{operator} {written(operand)}"
+        case Joined(operator, left, right):
+            return f"({written(left)} {operator} {written(right)})"
+        case Among(value, options):
+            return f"{written(value)} in ({', '.join(written(option) for option in options)})"
+    return ""
+
+
+def _span_written(ms: int) -> str:
+    for unit, length in sorted(UNITS.items(), key=lambda entry: -entry[1]):
+        if ms % length == 0 and unit != "week":
+            return f"{ms // length} {unit if ms == length or unit == 'ms' else unit + 's'}"
+    return f"{ms} ms"
+
+
 def _tokens(rule: str) -> list[_Token]:
     tokens: list[_Token] = []
     at = 0

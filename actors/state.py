@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 from events.errors import DiskFull
@@ -37,6 +39,31 @@ class StateReader(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class HeldTable(Protocol):
+    """One table and the offsets as of one commit, for as long as it is held."""
+
+    @property
+    def offsets(self) -> Mapping[str, int]: ...
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
+
+    def rows(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to ``limit`` (key, value) in key order from ``start`` on."""
+        ...
+
+    def entries(self) -> int:
+        """How many rows the table has."""
+        ...
+
+
+class HoldingReader(StateReader, Protocol):
+    """A `StateReader` that can look several times at one commit."""
+
+    def held(self, table: str) -> AbstractContextManager[HeldTable]:
+        """Leave it within a fraction of a second: whoever holds an old commit keeps every page written since."""
+        ...
 
 
 class StateStore(StateReader, Protocol):
@@ -81,6 +108,10 @@ class MemoryState:
     def offsets(self) -> dict[str, int]:
         return dict(self._offsets)
 
+    @contextmanager
+    def held(self, table: str) -> Iterator[HeldTable]:
+        yield _HeldRows(self, table)
+
     def commit(
         self, changes: Iterable[Change], offsets: Mapping[str, int] = NO_OFFSETS, emptied: Sequence[str] = ()
     ) -> None:
@@ -107,3 +138,21 @@ class MemoryState:
         if key not in rows:
             insort(order, key)
         rows[key] = value
+
+
+class _HeldRows:
+    """Nobody commits to a `MemoryState` while another looks: both are one thread."""
+
+    def __init__(self, state: MemoryState, table: str) -> None:
+        self._state = state
+        self._table = table
+        self.offsets = state.offsets()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._state.get_many(self._table, keys)
+
+    def rows(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return list(islice(self._state.scan(self._table, start), limit))
+
+    def entries(self) -> int:
+        return sum(1 for _ in self._state.scan(self._table))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from random import Random
+from typing import cast
 
 import pytest
 
-from actors.state import Change, StateStore
+from actors.state import Change, HoldingReader, StateStore
 
 
 class StateContract:
@@ -44,6 +45,19 @@ class StateContract:
         state.commit([("a", b"new", b"2")], emptied=["a", "never made"])
         assert list(state.scan("a")) == [(b"new", b"2")]
         assert list(state.scan("b")) == [(b"kept", b"1")]
+
+    def test_a_held_table_shows_one_commit_with_its_offsets(self, state: StateStore) -> None:
+        rows = [(number.to_bytes(2, "big"), bytes([number % 251])) for number in range(700)]
+        state.commit([("a", key, value) for key, value in rows], {"log": 7})
+        with cast(HoldingReader, state).held("a") as held:
+            assert held.offsets == {"log": 7}
+            assert held.get_many([rows[3][0], b"none"]) == [rows[3][1], None]
+            assert held.rows(rows[5][0], 600) == rows[5:605]
+            assert held.rows(rows[690][0], 600) == rows[690:]
+            assert held.rows(b"\xff", 5) == []
+            assert held.entries() == 700
+        with cast(HoldingReader, state).held("never made") as held:
+            assert (held.get_many([b"k"]), held.rows(b"", 5), held.entries()) == ([None], [], 0)
 
     def test_a_scan_is_in_key_order_from_its_start(self, state: StateStore) -> None:
         rows = [(number.to_bytes(2, "big"), bytes([number % 251])) for number in range(1500)]

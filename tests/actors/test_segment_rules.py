@@ -205,3 +205,15 @@ def test_a_rule_tells_what_it_reads() -> None:
 def test_a_time_since_grows() -> None:
     assert understand("since(view) > 30 minutes").holds(Timeline(HOUR, {"view": [HOUR]})) == (False, 30 * MINUTE)
     assert growing(1.0).at(2) == 3.0
+
+
+def test_evidence_names_every_part_as_it_reads_now() -> None:
+    rule = understand(
+        'count(view, 24 hours) >= 2 and (trait("plan") == "gold" or sequence(cart then no purchase for 90 minutes))'
+    )
+    subject = Timeline(DAY, {"view": [DAY - 1, DAY - 2], "cart": [HOUR]}, {"plan": "free"})
+    assert rule.evidence(subject) == {
+        "count(view, 1 day)": 2.0,
+        'trait("plan")': "free",
+        "sequence(cart then no purchase for 90 minutes)": True,
+    }

@@ -1,0 +1,124 @@
+"""Which segments a profile is in, and for how long that stands: all definitions asked in their order, those concerned.
+
+A definition is asked when something it reads was touched, when time may have changed its answer, or when a segment it
+asks about changed just before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import log, nan
+from typing import Final, NamedTuple
+
+from actors.quantity import NEVER
+from actors.scores import RFM
+from actors.segment_definition import Definition
+from actors.segment_rules import DURATIONS, FLAGS, NUMBERS, SIGNALS_KNOWN, TEXTS, Subject
+
+QUINTILE_SHARES: Final = (0.2, 0.4, 0.6, 0.8)
+
+_LN2: Final = log(2.0)
+_ROUNDED_UP: Final = 1.000001
+"""A rate is kept in single precision: a bound may not shrink by that."""
+_BY_ANY_SIGNAL: Final = frozenset((*NUMBERS, *DURATIONS, *TEXTS, *FLAGS, "interests"))
+_BY_CHOICE: Final = frozenset(("traits", "groups", "consent"))
+
+
+class Answer(NamedTuple):
+    """What asking came to."""
+
+    mask: int
+    stands: int
+    """ms until asking again could give another answer, while no fact comes."""
+    changed: int
+    """Bits of the segments entered or left."""
+
+
+class Standing:
+    """The segments one profile is in, while it is being asked about."""
+
+    def __init__(self, bits: dict[str, int]) -> None:
+        self.mask = 0
+        self._bits = bits
+
+    def member(self, segment: str) -> bool:
+        return bool(self.mask & self._bits.get(segment, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    bit: int
+    definition: Definition
+    dependents: int
+    """Bits of those that ask about this one."""
+
+
+class Evaluation:
+    """The definitions of a store, each with its slot: a small number, its bit in a mask."""
+
+    def __init__(self, ordered: Sequence[tuple[int, Definition]]) -> None:
+        """``ordered``: (slot, definition) in order of evaluation."""
+        self.slot_of = {definition.name: slot for slot, definition in ordered}
+        self.slots = tuple(slot for slot, _ in ordered)
+        """In order of evaluation."""
+        self.bits = {definition.name: 1 << slot for slot, definition in ordered}
+        self.all = sum(self.bits.values())
+        self.standing = Standing(self.bits)
+        self._asked = [
+            _Asked(1 << slot, each, sum(1 << other for other, one in ordered if each.name in one.segments))
+            for slot, each in ordered
+        ]
+        self._by_choice = self._bits_reading(_BY_CHOICE)
+        self._by_signal = {signal: self._bits_reading(_BY_ANY_SIGNAL | {signal}) for signal in SIGNALS_KNOWN}
+        self.quantiles = tuple(sorted({pair for _, each in ordered for pair in quantiles_of(each)}))
+        """(field, share) asked for."""
+        self.fields = tuple(sorted({field for field, _ in self.quantiles}))
+        """Fields whose quantiles are asked for."""
+
+    def touched(self, signals: Iterable[str], choice: bool) -> int:
+        """Bits of the definitions that read one of ``signals``, or with ``choice`` consent, traits or groups."""
+        bits = self._by_choice if choice else 0
+        for signal in signals:
+            bits |= self._by_signal[signal]
+        return bits
+
+    def ask(self, subject: Subject, mask: int, concerned: int) -> Answer:
+        """``mask``: the segments it was in. ``subject`` must have `standing` around it."""
+        standing = self.standing
+        standing.mask, stands, before = mask, NEVER, mask
+        for each in self._asked:
+            bit = each.bit
+            if concerned & bit:
+                definition = each.definition
+                holds, lasts = (definition.stay if mask & bit else definition.enter).holds(subject)
+                if lasts < stands:
+                    stands = lasts
+                if holds != bool(mask & bit):
+                    standing.mask = mask = mask ^ bit
+                    concerned |= each.dependents
+        return Answer(mask, stands, mask ^ before)
+
+    def _bits_reading(self, tokens: frozenset[str]) -> int:
+        return sum(each.bit for each in self._asked if not each.definition.reads.isdisjoint(tokens))
+
+
+def levels_of(subject: Subject, fields: Sequence[str]) -> tuple[list[tuple[float, float]], int]:
+    """For each of ``fields``: its value (NaN: unknown) and the most it moves per ms; and for how long that stands."""
+    levels, stands = [], NEVER
+    for field in fields:
+        quantity = subject.number(field)
+        if quantity is None:
+            levels.append((nan, 0.0))
+            continue
+        steepest = abs(quantity.slope) + max(quantity.fall, quantity.rise)
+        steepest += _LN2 * sum([abs(value) / life for value, life in quantity.decays])
+        levels.append((quantity.now, min(steepest * _ROUNDED_UP, 1e38)))
+        stands = min(stands, quantity.until)
+    return levels, stands
+
+
+def quantiles_of(definition: Definition) -> frozenset[tuple[str, float]]:
+    """The (field, share) of the live population a definition depends on."""
+    by_quintile = (field for field in RFM if f"{field}_quintile" in definition.reads)
+    return definition.quantiles | {(field, share) for field in by_quintile for share in QUINTILE_SHARES}
