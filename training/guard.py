@@ -169,8 +169,10 @@ def _well_formed(scored: object) -> bool:
     if not isinstance(scored, Scored):
         return False
     idx, score, because = scored.idx, scored.score, scored.because
-    if not (isinstance(idx, np.ndarray) and isinstance(score, np.ndarray) and isinstance(because, np.ndarray)):
-        return False
+    arrays: tuple[object, ...] = (idx, score, because)
+    for array in arrays:
+        if not isinstance(array, np.ndarray):
+            return False
     shape = idx.shape
     return (  # dtype objects, not types: comparing with a type makes a dtype of it every time
         idx.dtype == _INDEX

@@ -179,8 +179,7 @@ def test_relevance_adds_up_outcomes_by_their_value() -> None:
     logit = np.log(np.array([[0.5], [0.2], [0.1]]) / np.array([[0.5], [0.8], [0.9]]))
     share = (1 * 0.5 + 3 * 0.2 + 10 * 0.1) / 14
     assert log_odds(logit, Values())[0] == pytest.approx(np.log(share / (1 - share)))
-    mean = (0.5 + 0.2 + 0.1) / 3
-    assert log_odds(logit, Values(click=0, cart=0, purchase=0))[0] == pytest.approx(np.log(mean / (1 - mean)))
+    assert log_odds(logit, Values(click=0, cart=0, purchase=1))[0] == pytest.approx(np.log(0.1 / 0.9))
     assert np.isfinite(log_odds(np.array([[1e9], [-1e9], [0.0]]), Values())).all()
     assert np.isfinite(log_odds(np.full((3, 2), 1e9), Values())).all()
 
