@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.segment_definition import Definition, Definitions, understood
+from actors.segment_subject import ProfileSubject
 from events.types import SegmentDefined
 from training.cluster_features import Measure, features_of, measured
 from training.cluster_refit import durations_of
@@ -53,7 +54,7 @@ def report(blobs: Sequence[bytes], told: Iterable[SegmentDefined], measures: Seq
     for fact in told:
         definitions = definitions.defined(understood(fact))
     inside = _members(blobs, definitions, at)
-    matrix = measured((Person(blob, at) for blob in blobs), measures)
+    matrix = measured((ProfileSubject(blob, at) for blob in blobs), measures)
     columns = features_of(matrix, measures)
     kept = [measures[column] for column, _ in columns]
     crowd = Crowd(matrix[:, [column for column, _ in columns]], kept, [feature for _, feature in columns])

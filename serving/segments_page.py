@@ -15,6 +15,7 @@ from actors.lmdb_state import LmdbReader
 from actors.profile import decode
 from actors.recovery import STATE
 from actors.segment_shipped import SHIPPED
+from actors.segment_subject import ProfileSubject
 from actors.store import Store
 from actors.working_set import PROFILES
 from events.clock import Clock, millis
@@ -28,7 +29,6 @@ from serving.source_profiles import fold_source
 from training.cluster_features import BEHAVIOUR, trait_measures
 from training.cluster_refit import ClusterPlan, refit, traits_of
 from training.clusters import Clusters
-from training.people import Person
 from training.retraining import Inline
 
 PAGE: Final = "segments.md"
@@ -80,7 +80,7 @@ def _stored(store: Store) -> Iterable[bytes]:
     for number in numbers:
         reader = LmdbReader(store.folder(number) / STATE)
         try:
-            rows = (blob for _, blob in reader.scan(PROFILES) if Person(blob, 0).counts())
+            rows = (blob for _, blob in reader.scan(PROFILES) if ProfileSubject(blob, 0).counts())
             yield from islice(rows, max(1, PEOPLE_MAX // len(numbers)))
         finally:
             reader.close()

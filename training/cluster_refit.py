@@ -27,6 +27,7 @@ from actors.profile import allowed, decode
 from actors.recovery import STATE
 from actors.segment_cluster import Clustering
 from actors.segment_rules import understand
+from actors.segment_subject import ProfileSubject
 from actors.segment_syntax import BadRule
 from actors.store import Store
 from actors.working_set import PROFILES
@@ -58,7 +59,6 @@ from training.clusters import (
     nearest,
     try_k,
 )
-from training.people import Person
 from training.retraining import Cluster, Job, NothingToLearn
 
 SLICES: Final = 8
@@ -261,7 +261,7 @@ def measure_slice(plan: ClusterPlan, number: PartitionId, part: int, measures: S
     """Features of everybody in one of `SLICES` slices of a partition's keys."""
     start, stop = part * 256 // SLICES, (part + 1) * 256 // SLICES
     end = bytes([stop]) if stop < 256 else None
-    people = (Person(blob, plan.now) for blob in _blobs(plan.data, number, bytes([start]), end))
+    people = (ProfileSubject(blob, plan.now) for blob in _blobs(plan.data, number, bytes([start]), end))
     return measured((each for each in people if each.counts()), measures)
 
 

@@ -14,6 +14,7 @@ from actors.lmdb_state import LmdbState
 from actors.profile import EMPTY, Profile, encode
 from actors.recovery import STATE
 from actors.segment_cluster import understand_cluster
+from actors.segment_subject import ProfileSubject
 from actors.store import Store
 from actors.working_set import PROFILES
 from events.ids import Key, key_hash
@@ -21,7 +22,6 @@ from events.types import Consented, Event, Identified, Interaction, Line, Meta, 
 from training.cluster_features import measures_of
 from training.cluster_refit import PEOPLE_MIN, ClusterPlan, is_duration, refit
 from training.clusters import Clusters
-from training.people import Person
 from training.retraining import Inline, NothingToLearn
 
 NOW = 1_760_000_000_000
@@ -84,7 +84,7 @@ def members(found: Clusters, people: Mapping[str, Profile]) -> dict[str, set[str
         told.name: {
             name[2:].rstrip("0123456789")
             for name, profile in people.items()
-            if understand_cluster(told.cluster).holds(Person(encode(profile), NOW)).holds
+            if understand_cluster(told.cluster).holds(ProfileSubject.of(profile, NOW)).holds
         }
         for told in found.defined
     }

@@ -10,7 +10,7 @@ from actors.segment_definition import Definitions, understood
 from actors.segment_rules import understand
 from actors.segment_shipped import SHIPPED
 from events.types import Consented, Event, Grouped, Identified, Interaction, Line, Meta, Payload, Signal, Visited
-from training.people import FIFTHS, Person, Population
+from training.people import Person, Population
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -75,7 +75,7 @@ def test_levels_are_those_of_everybody_who_counts() -> None:
     assert population.quantile("spent", 0.9) == pytest.approx(90.1)
     assert population.quantile("session.depth", 0.5) == 1
     assert Population([], NOW).quantile("spent", 0.5) is None
-    assert [len(population.cuts[field]) for field in ("recency", "frequency", "monetary")] == [len(FIFTHS)] * 3
+    assert [len(population.cuts[field]) for field in ("recency", "frequency", "monetary")] == [4] * 3
     best = Person(encode(spent[-1]), NOW, population)
     assert understand("monetary_quintile == 5").holds(best).holds
     assert not Person(encode(refused[0]), NOW).counts()
