@@ -634,8 +634,10 @@ def _compared_numbers(operator: str, left: _Value, right: _Value, position: int)
         first, second = one(subject), other(subject)
         if first is None or second is None:
             return Verdict(operator == "!=", NEVER)
-        difference = first - second
-        return Verdict(test(difference.now), first_crossing(difference))
+        apart, difference = first.now - second.now, first - second
+        if (apart > 0) != (difference.now > 0) or (apart < 0) != (difference.now < 0):  # as close as rounding allows
+            return Verdict(test(apart), difference.until if difference.still else 1)
+        return Verdict(test(apart), first_crossing(difference))
 
     return _Value("truth", position, verdict=compare)
 

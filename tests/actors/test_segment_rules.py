@@ -202,6 +202,33 @@ def test_a_rule_tells_what_it_reads() -> None:
     assert rule.segments == {"loyal"}
 
 
+@dataclass
+class Scored(Timeline):
+    """Somebody with a score that is a sum of parts, beside a population in which everybody is alike."""
+
+    score: Quantity = field(default_factory=lambda: steady(0.5))
+
+    def number(self, field: str) -> Quantity | None:
+        return self.score
+
+    def quantile(self, field: str, share: float) -> float | None:
+        return self.score.now
+
+
+@given(
+    st.floats(0.0, 1.0),
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.sampled_from([HOUR, DAY, 30 * DAY])), max_size=4).map(tuple),
+)
+def test_nobody_lies_above_a_level_that_is_their_own_value(
+    constant: float, decays: tuple[tuple[float, int], ...]
+) -> None:
+    like_all = Scored(score=Quantity(constant, decays=decays))
+    above = understand("engagement > quantile(engagement, 0.9)").holds(like_all)
+    assert not above.holds
+    assert understand("engagement >= quantile(engagement, 0.9)").holds(like_all).holds
+    assert above.stands <= 1 or like_all.score.still or not any(value for value, _ in decays)
+
+
 def test_a_time_since_grows() -> None:
     assert understand("since(view) > 30 minutes").holds(Timeline(HOUR, {"view": [HOUR]})) == (False, 30 * MINUTE)
     assert growing(1.0).at(2) == 3.0
