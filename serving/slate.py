@@ -18,8 +18,10 @@ Goldstein, SIGIR 1998) is part of the gain and not a pass after it, so its effec
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -126,10 +128,11 @@ def fill(
             must not enter an estimate.
     """
     slots = min(slots, len(shortlist))
+    head = max(DRAWN_MAX, *(slot + 1 for slot in forced)) if forced else DRAWN_MAX
     if not sampling.draws:
         if not sampling.diversity and not forced:
             return _still(shortlist, slots)
-        return _slate(_walk(shortlist, sampling, slots, forced, _best), shortlist, sampling, forced)
+        return _slate(_walk(shortlist, sampling, slots, forced, _best, head), shortlist, sampling, forced)
     drawn = min(slots, DRAWN_MAX)
     noise = _gumbel(_slot_keys(seed, drawn), shortlist.hashes)
     floors = sampling.exploration_slots if sampling.floor else ()
@@ -146,7 +149,8 @@ def fill(
         winner = int(race.argmax())
         return winner if race[winner] > 0.5 * _TAKEN else -1
 
-    return _slate(_walk(shortlist, sampling, slots, forced, pick), shortlist, sampling, forced, explored)
+    walked = _walk(shortlist, sampling, slots, forced, pick, head)
+    return _slate(walked, shortlist, sampling, forced, explored)
 
 
 def propensities(
@@ -223,28 +227,48 @@ class _Walked:
     """Shape (slots, candidates): as they stood when each slot was filled, redundancy and what was taken off."""
     start: Floats
     """Before the first slot."""
+    rest: Sequence[float] = ()
+    """Logits of what stands in slots further down than ``logits`` go, where the best of what is left stands."""
+
+    def chosen(self) -> Floats:
+        """By slot, the logit of its item as it stood there."""
+        shown = len(self.logits)
+        here = self.logits[np.arange(shown), self.columns[:shown]] if shown else np.empty(0)
+        return np.concatenate((here, self.rest)) if self.rest else here
 
 
-def _walk(shortlist: Shortlist, sampling: Sampling, slots: int, forced: Mapping[int, int], pick: _Pick) -> _Walked:
-    """Fill slot by slot with whatever ``pick`` names."""
+def _walk(
+    shortlist: Shortlist,
+    sampling: Sampling,
+    slots: int,
+    forced: Mapping[int, int],
+    pick: _Pick,
+    head: int = sys.maxsize,
+) -> _Walked:
+    """Fill slot by slot with whatever ``pick`` names; those from ``head`` on with the best of what is left, none of
+    them forced."""
     size, tau = len(shortlist), sampling.tau
     unit = tau if tau > 0 else 1.0
-    logits = shortlist.gains.astype(np.float64)
+    start = shortlist.gains.astype(np.float64)
     if tau > 0:
-        logits -= logits.max(initial=_TAKEN)
-        logits /= tau
-        np.maximum(logits, _LEAST, out=logits)
+        start -= start.max(initial=_TAKEN)
+        start /= tau
+        np.maximum(start, _LEAST, out=start)
     compared = shortlist.kinds if sampling.diversity else shortlist.kinds[:1]
     kinds = np.where(compared < 0, -1 - np.arange(size, dtype=np.int32), compared)
-    price = [_TAKEN, *(-sampling.diversity * points / unit for points in POINTS)][: len(kinds)]
+    step = sampling.diversity / unit if sampling.diversity else 1.0
+    taken = -_TAKEN / step
+    price = (taken, *POINTS)[: len(kinds)]
+    lost = np.zeros(size)  # points, whose sums are exact: equal losses in another order must stay ties
     paid: set[tuple[int, int]] = set()
-    start = logits.copy()
     for column in forced.values():
-        logits[kinds[0] == kinds[0, column]] += _TAKEN
-    rows, same = np.empty((slots, size)), np.empty(kinds.shape)
+        lost[kinds[0] == kinds[0, column]] += taken
+    rows, same = np.empty((min(slots, head), size)), np.empty(kinds.shape)
     columns: list[int] = []
-    for slot in range(slots):
-        rows[slot] = logits
+    for slot in range(len(rows)):
+        logits = rows[slot]
+        np.multiply(lost, -step, logits)
+        logits += start
         column = forced[slot] if slot in forced else pick(slot, logits)
         if column < 0:
             break
@@ -256,8 +280,51 @@ def _walk(shortlist: Shortlist, sampling: Sampling, slots: int, forced: Mapping[
             else:
                 paid.add(shared)
         np.equal(kinds, kinds[:, column : column + 1], same)
-        logits += np.dot(due, same)
-    return _Walked(columns, rows[: len(columns)], start)
+        lost += np.dot(due, same)
+    if len(columns) < head or slots <= head:
+        return _Walked(columns, rows[: len(columns)], start)
+    rest, logits_there = _best_of_the_rest(start, lost, kinds, step, paid, slots - head)
+    return _Walked(columns + rest, rows, start, logits_there)
+
+
+def _best_of_the_rest(
+    start: Floats, lost: Floats, kinds: Kinds, step: float, paid: set[tuple[int, int]], slots: int
+) -> tuple[list[int], list[float]]:
+    """The columns that go on being the best of what is left, and their logits there. Logits only fall, so one that is
+    still on top after it was brought up to date is the best: a pass over all candidates per slot took 2.5 of the 4.3 ms
+    of 500 ordered candidates."""
+    logits = (lost * -step + start).tolist()
+    points, first, names = lost.tolist(), start.tolist(), kinds.T.tolist()
+    heap = [(-logit, column) for column, logit in enumerate(logits) if logit > 0.5 * _TAKEN]
+    heapify(heap)
+    columns: list[int] = []
+    found: list[float] = []
+    told: list[set[int]] = [set() for _ in kinds]
+    for kind, name in paid:
+        told[kind].add(name)
+    labels, *others = told
+    base = [set(known) for known in others]  # what `lost` already holds
+    while heap and len(columns) < slots:
+        was, column = heap[0]
+        own = names[column]
+        if own[0] in labels:
+            heappop(heap)
+            continue
+        more = 0.0
+        for worth, name, known, before in zip(POINTS, own[1:], others, base, strict=False):
+            if name in known and name not in before:
+                more += worth
+        logit = (points[column] + more) * -step + first[column]
+        if -logit > was:
+            heapreplace(heap, (-logit, column))
+            continue
+        heappop(heap)
+        columns.append(column)
+        found.append(logit)
+        labels.add(own[0])
+        for name, known in zip(own[1:], others, strict=True):
+            known.add(name)
+    return columns, found
 
 
 def _soft(logits: Floats, sampling: Sampling, own: slice = slice(None)) -> Floats:
@@ -285,11 +352,11 @@ def _slate(
     explored: Sequence[int] = (),
 ) -> Slate:
     """The slate with its propensities."""
-    columns, count = walked.columns, len(walked.columns)
+    columns, count, head = walked.columns, len(walked.columns), len(walked.logits)
     soft = _soft(walked.logits, sampling)
-    slots = np.arange(count)
-    shares = (soft[slots, columns] / np.maximum(soft.sum(axis=1), _TINY)).tolist() if count else []
-    for slot in range(count):
+    own = soft[np.arange(head), columns[:head]] if head else np.empty(0)
+    shares = [*(own / np.maximum(soft.sum(axis=1), _TINY)).tolist(), *[1.0] * (count - head)]
+    for slot in range(head):
         floor = sampling.floor_at(slot)
         if slot in forced:
             shares[slot] = 1.0
@@ -297,7 +364,7 @@ def _slate(
             left = walked.logits[slot] > 0.5 * _TAKEN
             uniform = float(left[columns[slot]]) / max(int(left.sum()), 1)
             shares[slot] = (1.0 - floor) * shares[slot] + floor * uniform
-    lost = walked.logits[slots, columns] - walked.start[columns] if count else np.empty(0)
+    lost = walked.chosen() - walked.start[columns] if count else np.empty(0)
     lost *= sampling.tau if sampling.tau > 0 else 1.0
     lost[[slot for slot in forced if slot < count]] = 0.0
     return Slate(

@@ -78,6 +78,35 @@ def test_without_temperature_each_slot_goes_to_the_best_left(
     assert set(slate.propensities) <= {1.0}
 
 
+def test_equal_losses_in_another_order_stay_a_tie() -> None:
+    """In steps, 0.5 - 0.2 - 0.1 is less than 0.5 - 0.1 - 0.2: the sum must not know which came first."""
+    above = [(3.0, 0, 1, NOBODY, NOBODY), (2.0, 1, NOBODY, NOBODY, 2), (1.9, 2, NOBODY, 7, 3), (1.8, 3, 8, NOBODY, 9)]
+    tied = [(0.5, 4, 1, NOBODY, 9), (0.5, 5, 8, NOBODY, 2), (0.5, 6, NOBODY, 7, 3)]
+    slate = fill(shortlist(*above, *tied), Sampling(diversity=0.4), 1, 7)
+    assert slate.columns == (0, 1, 2, 3, 4, 5, 6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.4, 2.0]), st.sampled_from([3, 20, 300]))
+def test_far_down_too_each_slot_goes_to_the_best_left(seed: int, diversity: float, names: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(-1, names, (4, 110)).T.tolist()
+    candidates = [(gain, *own) for gain, own in zip((rng.integers(-4, 5, 110) / 4).tolist(), kinds, strict=True)]
+    slate = fill(shortlist(*candidates), Sampling(diversity=diversity), 1, 100)
+    assert list(slate.columns) == expected(candidates, 100, diversity)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.3])
+def test_a_long_list_has_the_propensities_of_its_slate(tau: float) -> None:
+    rng = np.random.default_rng(5)
+    candidates = [(float(gain), *rng.integers(-1, 90, 4).tolist()) for gain in rng.normal(size=150)]
+    long, sampling = shortlist(*candidates), Sampling(tau, 0.3, (4,), 0.4)
+    for forced in ({}, {0: 17}, {60: 17}):
+        slate = fill(long, sampling, 8, 90, forced)
+        assert len(slate.columns) > DRAWN_MAX
+        assert propensities(long, sampling, slate.columns, forced) == slate.propensities
+
+
 def test_labels_that_repeat_at_the_top_do_not_empty_the_list() -> None:
     many = [(2.0, 0, -1, -1, -1)] * 200 + [(1.0, label, -1, -1, -1) for label in range(1, 20)]
     for sampling in (STILL, Sampling(tau=0.05)):
