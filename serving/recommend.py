@@ -37,9 +37,10 @@ from training.anchors import choose_anchors
 from training.blend import merge, pool, restricted
 from training.guard import Failed, Guard
 from training.history import NO_HISTORY, HistoryCache
-from training.inventory import INVENTORY
+from training.inventory import FROM_TASTE, INVENTORY
 from training.learned import Learned
-from training.recommender import Query, Recommender
+from training.memo import MemoCache, Remembering
+from training.recommender import Memo, Query, Recommender
 from training.surface import SURFACES, Surface
 
 DEPTH_PER_ITEM: Final = 4
@@ -89,6 +90,10 @@ class Answerer:
         self._numbers = numbers
         self._guard = Guard(lambda: clock.now() / 1e6)
         self._histories = HistoryCache()
+        self._memos = MemoCache()
+        self._recommenders = {
+            name: Remembering(one) if name in FROM_TASTE else one for name, one in rules.recommenders.items()
+        }
         self._cache = PredictionCache()
         self._scorings: dict[tuple[str, str], Scoring] = {}
         self._cached = {name: _counter(numbers, outcome=name) for name in ("hit", "miss")}
@@ -163,7 +168,7 @@ class Answerer:
     def _ranked(self, asked: Asked, query: Query, scoring: Scoring) -> Ranking:
         """Candidates from every recommender, filters, blend, shortlist."""
         request, items = asked.request, query.items
-        said, failed = self._guard.ask([self._rules.recommenders[name] for name in scoring.names], query)
+        said, failed = self._guard.ask([self._recommenders[name] for name in scoring.names], query)
         for fault in failed:
             self._count(fault)
         evidence = pool(said)
@@ -196,19 +201,24 @@ class Answerer:
     def _query(self, asked: Asked, items: ItemView, pair: Pair) -> Query:
         """What the recommenders are asked."""
         request = asked.request
-        history = NO_HISTORY
+        given = [idx for item in request.items if (idx := items.index(item)) >= 0]
+        share = asked.surface.history_share
         if asked.profile is not None and asked.who is not None:
             history = self._histories.of(asked.who, asked.profile, items)
-        given = [idx for item in request.items if (idx := items.index(item)) >= 0]
+            anchors, memo = self._memos.of(asked.who, given, history, asked.now, share, pair.model)
+        else:
+            history, memo = NO_HISTORY, Memo()
+            anchors = choose_anchors(given, history, asked.now, share)
         return Query(
             items=items,
             now=asked.now,
             surface=asked.surface,
             history=history,
-            anchors=choose_anchors(given, history, asked.now, asked.surface.history_share),
+            anchors=anchors,
             category=items.category_id(request.category) if request.category else None,
             depth=max(DEPTH_MIN, DEPTH_PER_ITEM * request.n),
             model=pair.model,
+            memo=memo,
             segments=history.segments,
             segment_rows=items,
         )

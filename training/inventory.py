@@ -44,6 +44,12 @@ INVENTORY: Final[Mapping[str, Recommender]] = {
 }
 """Name → recommender. Their order here is the order of rows in the blend and of columns in logged features."""
 
+FROM_TASTE: Final = frozenset(
+    (user_knn.NAME, ials.NAME, ease.NAME, ridge_next_item.NAME, session_knn.NAME),
+)
+"""Those whose evidence depends on anchors, taste and model only, so that it may be kept while these stay
+(`training.memo`); a test holds them to it."""
+
 Fit: TypeAlias = Callable[[Interactions, ItemFacts, int], Table]
 
 

@@ -55,6 +55,16 @@ class Rater(Protocol):
         ...
 
 
+class Memo:
+    """What follows from the anchors, history and model of a query (`training.memo`); filled while it is asked."""
+
+    __slots__ = ("said", "taste")
+
+    def __init__(self) -> None:
+        self.taste: Taste | None = None
+        self.said: dict[str, Scored] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What one request asks of every recommender. ``history`` is empty for a newcomer and without consent."""
@@ -77,12 +87,17 @@ class Query:
     rater: Rater | None = None
     rater_key: str = ""
     """Under which the rating model knows the person; empty without consent."""
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
+    """Shared by queries of the same anchors, history and model."""
     taste: Taste = field(default=NO_TASTE, init=False)
     """Anchors and purchases as the model numbers them: made here, once for all recommenders that start from it."""
 
     def __post_init__(self) -> None:
         if self.model is not None:
-            taste = taste_of(self.anchors, self.history, self.model.to_model, self.surface.history_share)
+            taste = self.memo.taste
+            if taste is None:
+                taste = taste_of(self.anchors, self.history, self.model.to_model, self.surface.history_share)
+                self.memo.taste = taste
             object.__setattr__(self, "taste", taste)
 
 
