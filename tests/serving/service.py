@@ -85,13 +85,16 @@ class Service:
         return {"Authorization": f"Basic {user}"}
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answered:
-        """One request; with the API key unless ``headers`` are given. Bytes are sent as they are, the rest as JSON."""
+        """One request; with the API key unless ``headers`` are given. Bytes are sent as they are, the rest as JSON. Of a
+        stream of events, which never ends, only the first line is read."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, data, dict(self.api if headers is None else headers))
             answer = connection.getresponse()
-            return Answered(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            told = {name.lower(): value for name, value in answer.getheaders()}
+            endless = told.get("content-type", "").startswith("text/event-stream")
+            return Answered(answer.status, told, answer.readline() if endless else answer.read())
         finally:
             connection.close()
 

@@ -64,7 +64,10 @@ BODIES: dict[str, bytes] = {
     "a poisoned batch": b'{"batch":[null,7,"x",[],{},{"type":null},{"type":"track","userId":1e999}]}',
     "context as a list": b'{"batch":[{"type":"track","userId":"u","event":"x"}],"context":[1]}',
 }
-POSTS = ["/v1/track", "/v1/i", "/v1/batch", "/beacon/v1/batch", "/v1/import", "/v1/items", "/v1/recommend", "/v1/rank"]
+POSTS = [
+    *("/v1/track", "/v1/i", "/v1/batch", "/beacon/v1/batch", "/v1/import", "/v1/items", "/v1/recommend", "/v1/rank"),
+    *("/v1/segments", "/v1/segments/preview"),
+]
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -150,7 +153,8 @@ EVENT = st.fixed_dictionaries(
 FIELDS = (
     *("user_id", "anonymous_id", "n", "surface", "items", "exclude", "category", "context", "request_id", "after"),
     *("as_of", "test", "details", "candidates", "batch", "producer", "first_seq", "stamp", "limit", "q", "cursor"),
-    *("hidden", "by", "anonymous", "sentAt", "writeKey", "unknown"),
+    *("hidden", "by", "anonymous", "sentAt", "writeKey", "unknown", "segment", "idle_s", "last_event_id", "export"),
+    *("name", "rule", "stay", "kind", "cluster", "examples", "description", "where"),
 )
 VALUES = st.sampled_from(["", "0", "1", "-1", "true", "home", "milk", "1e9", "null", "[]", "{}"]) | TEXT
 QUERY = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4)
@@ -180,7 +184,7 @@ def test_no_request_to_any_route_is_answered_with_a_server_error(service: Servic
         before, _, rest = path.partition("{")
         path = before + quote(data.draw(TEXT), safe="") + rest.partition("}")[2]
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in data.draw(QUERY).items())
-    body = data.draw(BODY) if method == "POST" else None
+    body = data.draw(BODY) if method in ("POST", "PUT") else None
     headers = {**service.api, "X-Write-Key": service.embedded.keys.write_key}
     answer = service.call(method, f"{path}?{query}" if query else path, body, headers)
     if not is_sane(answer):
