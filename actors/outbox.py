@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from actors.state import Change, StateStore
-from events.ids import Key, partition_of
+from events.ids import Key
 from events.record import Draft
 
 OUTBOX: Final = "outbox"
@@ -45,10 +45,11 @@ Append: TypeAlias = Callable[[int, Sequence[Draft]], Sequence[Settled]]
 class Outbox:
     """Drafts on their way from one follower to the partitions their keys belong to."""
 
-    def __init__(self, follower: str, store: StateStore, partitions: int) -> None:
+    def __init__(self, follower: str, store: StateStore, owner: Callable[[Key], int]) -> None:
+        """``owner``: the partition that takes the facts of a key, `actors.store.Store.partition`."""
         self._follower = follower
         self._store = store
-        self._partitions = partitions
+        self._owner = owner
         self._seqs: dict[int, int] = {}
         self.reload()
 
@@ -60,19 +61,21 @@ class Outbox:
         """Number the drafts; the rows are to be committed together with the offsets that caused them."""
         out: list[Change] = []
         for draft in drafts:
-            target = int(partition_of(Key(draft.key), self._partitions))
+            target = int(self._owner(Key(draft.key)))
             seq = self._seqs[target] = self._seqs.get(target, 0) + 1
             numbered = msgspec.structs.replace(draft, producer=self._follower, seq=seq)
             out.append((OUTBOX, _KEY.pack(target, seq), _ENCODER.encode(numbered)))
             out.append((SEQS, _TARGET.pack(target), _SEQ.pack(seq)))
         return out
 
-    def send(self, append: Append) -> int:
-        """Send what waits, in order, and delete what was settled; returns how much. What ``append`` raises ends it:
-        call again later, the rest is sent then."""
+    def send(self, append: Append, limit: int | None = None) -> int:
+        """Send what waits, in order, and delete what was settled; returns how much. With ``limit``, of each partition
+        no further batch once so many were sent to it. What ``append`` raises ends it: call again later, the rest is
+        sent then."""
         sent = 0
         for target in sorted(self._seqs):
-            while waiting := self._waiting(target):
+            stop = None if limit is None else sent + limit
+            while (stop is None or sent < stop) and (waiting := self._waiting(target)):
                 settled = append(target, [draft for _, draft in waiting])
                 assert len(settled) == len(waiting), f"partition {target} answered {len(settled)} of {len(waiting)}"
                 self._store.commit([(OUTBOX, key, None) for key, _ in waiting])

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from actors.dedupe import DedupeSettings, Remembered
 from actors.fold import fold
@@ -40,13 +40,15 @@ Status: TypeAlias = Literal["ok", "duplicate", "quarantined"]
 SLOTS_KNOWN = b"slots"
 """In `META`: every vault slot below this number has its actor in the state."""
 
+_ABOUT_SOMEBODY: Final = frozenset({"segment_changed"})
+"""Conclusions of followers from what somebody did, worth nothing without it."""
 EVENT_ID_BYTES = 16
 PRODUCER_CHARS_MAX = 100
 
 
 class Outcome(NamedTuple):
-    """What became of one draft. ``lsn`` is where it stands; for a duplicate, one that it does not stand after; -1 for
-    what was quarantined, whose ``reason`` is set."""
+    """What became of one draft. ``lsn`` is where it stands; for a duplicate (or a conclusion about somebody who was
+    erased), one that it does not stand after; -1 for what was quarantined, whose ``reason`` is set."""
 
     status: Status
     lsn: int
@@ -152,7 +154,8 @@ class Partition:
             work = Work(self._end, self._appended)
             now = self._ports.clock.now()
             for draft, fresh in zip(drafts, self._ledger.fresh(drafts), strict=True):
-                work.outcomes.append(self._place(draft, now, work) if fresh else None)
+                wanted = fresh and not (draft.type in _ABOUT_SOMEBODY and self._about_nobody(draft, work))
+                work.outcomes.append(self._place(draft, now, work) if wanted else None)
             self._step("folded")
             if work.born:
                 self._ports.vault.sync()
@@ -291,6 +294,12 @@ class Partition:
         if key[0] == "s":
             work.system.append(payload.event)
         return Outcome("ok", lsn)
+
+    def _about_nobody(self, draft: Draft, work: Work) -> bool:
+        """Whether a follower concluded something about a person who was erased meanwhile: kept, it would make somebody
+        anew out of that alone."""
+        name = key_hash(self._secret, Key(draft.key))
+        return bool(draft.producer) and name not in work.actors and self._actors.get(name, True) is None
 
     def _newborn(self, key: Key, name: KeyHash, work: Work) -> Actor:
         subject = self._orphans.get(name)

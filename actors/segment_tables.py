@@ -10,6 +10,8 @@ import msgspec
 from events.types import Json, SegmentDefined
 
 FOLDER: Final = "followers/segments"
+FOLLOWER: Final = "segments"
+"""The follower's name."""
 
 SEGMENTS: Final = "segments"
 """Slot → `SegmentState`."""
@@ -78,8 +80,10 @@ class Meta(msgspec.Struct, frozen=True):
     """``generation``: names this state among all that a store ever had; facts are numbered under it."""
 
     generation: str
-    versions: tuple[int, int]
-    """Of the fold and of the rules."""
+    rules: int
+    """Version of what rules mean, `actors.segments.RULES_VERSION`."""
+    folds: dict[int, bytes] = {}
+    """Partition → the fold version its profiles were made by, as its state has it."""
     fields: tuple[str, ...] = ()
     """Fields whose quantiles were ever asked for; only ever added to, rows refer to them by place."""
     sweep: Sweep | None = None

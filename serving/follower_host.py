@@ -1,4 +1,4 @@
-"""All followers of a store in one process: the item follower, the shipper of decisions, and the learner.
+"""All followers of a store in one process: of items and of segments, the shipper of decisions, and the learner.
 
 Plain; `serving.on_ray` makes an actor of it. Each follower has a thread of its own. One that fails is opened anew after
 a while, and until then `status` says why; the others go on. The folder's lock and heartbeat are those of a partition
@@ -23,6 +23,7 @@ import msgspec
 from actors.heartbeat import Heartbeat
 from actors.locking import FolderLock
 from actors.outbox import Append
+from actors.segment_tables import FOLLOWER
 from actors.store import Store
 from actors.wire import Placed, pack_drafts, unpack_placed
 from events.clock import Clock, SystemClock
@@ -34,6 +35,7 @@ from serving.settings import Settings, WebhookSettings
 
 if TYPE_CHECKING:
     from actors.item_follower import ItemFollower
+    from actors.segment_opened import OpenedSegments
     from serving.alerts import Alerts
     from serving.decisions import Shipper
     from serving.learning import Learner
@@ -49,6 +51,10 @@ LEARN_S: Final = 0.1
 """Between two rounds of the learner while it keeps up: ten plans a second at most."""
 APPEND_S: Final = 10.0
 """How long a follower waits for the facts it writes back; longer than a host's own deadline."""
+SEGMENTS_S: Final = 0.01
+"""Between two looks at the logs while nothing happens: how late a timed transition may be, half of it on average."""
+SEND_AGAIN_S: Final = 0.2
+"""Until what could not be appended is sent again."""
 ALERTS_S: Final = 0.5
 """What alerts get to be sent when the process ends."""
 AGAIN_S: Final = (0.1, 5.0)
@@ -201,6 +207,44 @@ class Learning:
         self._learner.close()
 
 
+class Segmenting:
+    """The segment follower as a task: evaluates, and sends the transitions it found."""
+
+    def __init__(self, segments: OpenedSegments, clock: Clock, append: Append) -> None:
+        self.name = FOLLOWER
+        self._segments = segments
+        self._clock = clock
+        self._append = append
+        self._woken = threading.Event()
+        self._again = 0.0
+        self._deferred = True
+
+    def step(self) -> bool:
+        self._deferred = True
+        more = self._segments.step(self._clock.now())
+        if time.monotonic() >= self._again:
+            try:
+                more = bool(self._segments.send(self._append)) or more
+            except (EverfoldError, TimeoutError):  # the host is away: what waits is sent another time
+                self._again = time.monotonic() + SEND_AGAIN_S
+        self._deferred = more
+        return more
+
+    def wait(self) -> None:
+        self._woken.wait(SEGMENTS_S)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def status(self) -> FollowerStatus:
+        lag, age_us = self._segments.lag(), self._segments.age_us(self._clock.now())
+        return FollowerStatus(self.name, lag, age_us, deferred=self._deferred, numbers=self._segments.numbers())
+
+    def close(self) -> None:
+        self._segments.close()
+
+
 @dataclass
 class _Seat:
     """One task with its thread; the task is None while it could not be opened."""
@@ -229,7 +273,8 @@ class FollowerHost:
         ]
         if settings.learning.enabled:
             self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
-        if append is not None and settings.segments:
+        if append is not None:
+            self._seats.append(_Seat(FOLLOWER, lambda: _segments(store, clock, append)))
             self._seats.append(_Seat("segment settings", lambda: _segment_settings(store, clock, settings, append)))
         for name, hook in settings.webhooks.items():
             self._seats.append(_Seat(f"webhook {name}", partial(_webhook, store, name, hook, clock)))
@@ -340,10 +385,18 @@ def _learner(store: Store, clock: Clock, settings: Settings, append: Append | No
     return Learning(Learner(store, settings), clock, append, alerts)
 
 
+def _segments(store: Store, clock: Clock, append: Append) -> Task:
+    from actors.segment_opened import OpenedSegments
+
+    return Segmenting(OpenedSegments(store), clock, append)
+
+
 def _segment_settings(store: Store, clock: Clock, settings: Settings, append: Append) -> Task:
+    from actors.segment_shipped import SHIPPED
     from serving.segment_settings import SegmentSettingsTask
 
-    return SegmentSettingsTask(store, settings.segments, clock, append, store.secrets.event_id)
+    shipped = SHIPPED if settings.segments_shipped else ()
+    return SegmentSettingsTask(store, settings.segments, shipped, clock, append)
 
 
 def _webhook(store: Store, name: str, settings: WebhookSettings, clock: Clock) -> Task:

@@ -140,7 +140,7 @@ class Learner(RecordedFollower):
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._state = LmdbState(folder)
-        self._outbox_rows = Outbox(NAME, self._state, store.manifest.partitions)
+        self._outbox_rows = Outbox(NAME, self._state, store.partition)
         super().__init__(NAME, sources, self._state, opened, self._outbox_rows)
 
     def detections(self) -> list[Detection]:

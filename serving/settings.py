@@ -296,6 +296,9 @@ class Settings(Section):
     retrain: RetrainSettings = RetrainSettings()
     clusters: ClusterSettings = ClusterSettings()
     segments: tuple[SegmentEntry, ...] = ()
+    segments_shipped: bool = True
+    """Whether the store has the segments of `actors.segment_shipped`; single ones are left out by an entry with
+    ``enabled = false``, and changed by one with a rule."""
     webhooks: dict[Annotated[str, Field(pattern="^[a-z0-9_-]{1,64}$")], WebhookSettings] = {}
     """By a name of your own: ``[webhooks.crm]``. It keeps its place in the log under that name."""
     surfaces: dict[str, Surface] = {}

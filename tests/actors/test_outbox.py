@@ -8,15 +8,16 @@ from crashing_state import Crash, CrashingState
 from partition_stream import NOW, Stream
 from partition_world import World
 
+from actors.directory import Directory
 from actors.follower import Fact, Folded, Follower
 from actors.outbox import Outbox
 from actors.partition import Outcome, Partition
 from actors.state import Change, MemoryState, StateReader, StateStore
 from events.errors import EverfoldError, Unavailable
-from events.ids import Key, partition_of
+from events.ids import Key
 from events.payload import encode, type_of
 from events.record import Draft
-from events.types import Meta, SegmentChanged, Tracked
+from events.types import Meta, Tracked
 
 FOLLOWER = "segments"
 
@@ -35,13 +36,13 @@ class Echo:
 
 
 def echo(lsn: int) -> Draft:
-    event = SegmentChanged(f"s{lsn}", entered=True)
+    event = Tracked(f"s{lsn}")
     name, version = type_of(event)
     return Draft(f"u:{lsn}", lsn.to_bytes(16, "big"), NOW, name, version, encode(Meta(), event))
 
 
 def following(stream: Stream, store: StateStore) -> tuple[Follower, Outbox]:
-    outbox = Outbox(FOLLOWER, store, 1)
+    outbox = Outbox(FOLLOWER, store, lambda key: 0)
     return Follower(FOLLOWER, [stream.source()], store, Echo, outbox), outbox
 
 
@@ -142,7 +143,8 @@ def test_numbers_go_on_after_everything_was_sent(stream: Stream) -> None:
 
 def test_each_fact_goes_to_the_partition_of_its_key() -> None:
     store = MemoryState()
-    outbox = Outbox(FOLLOWER, store, 4)
+    directory = Directory.spread(4, 1, ["u:7"])
+    outbox = Outbox(FOLLOWER, store, directory.partition)
     store.commit(outbox.stage([echo(number) for number in range(40)]))
     sent: dict[int, list[Draft]] = {}
 
@@ -151,8 +153,9 @@ def test_each_fact_goes_to_the_partition_of_its_key() -> None:
         return [Outcome("ok", 0)] * len(drafts)
 
     assert outbox.send(append) == 40
+    assert [draft.key for draft in sent[4]] == ["u:7"]
     for partition, drafts in sent.items():
-        assert {partition_of(Key(draft.key), 4) for draft in drafts} == {partition}
+        assert {directory.partition(Key(draft.key)) for draft in drafts} == {partition}
         assert [draft.seq for draft in drafts] == list(range(1, len(drafts) + 1))
 
 

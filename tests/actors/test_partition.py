@@ -7,7 +7,7 @@ from actors.partition import Outcome, PartitionSettings
 from events.errors import BadRequest, DiskFull, NotOwner, PartitionStopped, SyncFailed
 from events.ids import Key, Micros
 from events.record import Draft
-from events.types import Identified, ImportCompleted, ImportStarted, ItemUpserted, SubjectErased
+from events.types import Identified, ImportCompleted, ImportStarted, ItemUpserted, SegmentChanged, SubjectErased
 
 
 @pytest.fixture
@@ -282,3 +282,16 @@ def test_identify_without_interactions_makes_a_profile(world: World) -> None:
     assert profile is not None
     assert profile.traits["plan"].value == "pro"
     assert profile.subject == world.records()[0].subject
+
+
+def test_what_a_follower_concluded_about_somebody_who_was_erased_makes_nobody_anew(world: World) -> None:
+    partition = world.opened()
+    partition.append([view("ann", 1)])
+    told = fact("u:ann", 2, SegmentChanged("fans", True), producer="segments", seq=1)
+    partition.erase(Key("u:ann"))
+    (outcome,) = partition.append([told])
+    assert outcome.status == "duplicate"
+    assert world.digests() == {}
+    again = view("ann", 3), fact("u:ann", 4, SegmentChanged("fans", True), producer="segments", seq=2)
+    assert [each.status for each in partition.append(again)] == ["ok", "ok"]
+    assert world.refolded() == world.digests() != {}

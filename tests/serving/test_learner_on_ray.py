@@ -39,7 +39,7 @@ def test_what_waits_in_the_outbox_gets_into_the_log_once_whoever_dies(tmp_path: 
     data = tmp_path / "data"
     store = open_store(data, Settings(), SystemClock())
     state = LmdbState(data / FOLDER)
-    outbox = Outbox(NAME, state, store.manifest.partitions)
+    outbox = Outbox(NAME, state, store.partition)
     name, version = payload.type_of(DriftDetected("home/click"))
     event = payload.encode(Meta(), DriftDetected("home/click"))
     now = SystemClock().now() // 1000

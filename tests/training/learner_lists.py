@@ -12,6 +12,7 @@ from actors.follower import Source
 from actors.outbox import Outbox
 from actors.recorded import RecordedFollower
 from actors.state import StateReader, StateStore
+from events.ids import partition_of
 from events.memory_log import MemoryLog
 from events.payload import decode, encode, type_of
 from events.record import Record
@@ -143,7 +144,9 @@ class Shop:
             return LearnerProjection(state, teaching)
 
         sources = [Source(number, Until(log, lambda: self.until), Plain()) for number, log in enumerate(self.logs)]
-        return RecordedFollower("learner", sources, store, opened, Outbox("learner", store, 2), steps)
+        return RecordedFollower(
+            "learner", sources, store, opened, Outbox("learner", store, lambda key: partition_of(key, 2)), steps
+        )
 
 
 def seen(list_id: str, *items: str) -> Impression:
