@@ -85,6 +85,11 @@ def end_silent_holder(folder: Path, silent_s: float, timeout_s: float) -> int | 
         pulse.close()
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs, whoever's it is."""
+    return _started(pid) > 0
+
+
 def _owner(folder: Path) -> tuple[int, int] | None:
     try:
         file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)

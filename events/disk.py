@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -86,6 +88,18 @@ def join(folder: str, name: str) -> str:
 
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def disk_full(what: str) -> Iterator[None]:
+    """Raises `DiskFull` in the place of an `OSError` that says there is no room for what ``what`` writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        where = f" to {error.filename}" if error.filename else ""
+        raise DiskFull(f"{what} could not write{where} ({error.strerror}): free some, then run it again") from None
 
 
 class LocalFile:

@@ -90,7 +90,7 @@ class Models:
         now = standing(fact for _, fact in await self._facts(ModelPromoted))
         manifest = await asyncio.to_thread(_readable, self._registry, model)
         return json_reply(
-            {**_judged(self._registry.judged(model)), "model": model, "state": self._registry.state(model, now)}
+            {**_judged(self._registry.readable(model)), "model": model, "state": self._registry.state(model, now)}
             | {"manifest": manifest}
         )
 
@@ -150,7 +150,7 @@ class Models:
 
     def _models(self, now: Standing) -> list[dict[str, object]]:
         """Newest verdict first, those without one last."""
-        found = [(self._registry.judged(model), model) for model in self._registry.ids()]
+        found = [(self._registry.readable(model), model) for model in self._registry.ids()]
         found.sort(key=lambda one: (-one[0].at if one[0] else 0, one[1]))
         return [{"model": m, "state": self._registry.state(m, now), **_judged(judged)} for judged, m in found]
 

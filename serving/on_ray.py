@@ -23,6 +23,7 @@ from ray import serve
 
 from actors.directory import Directory
 from actors.keeper import Keeper, Watched
+from actors.locking import is_alive
 from actors.on_ray import NAMESPACE, STATUS_S, Hosts, RayHost, answered
 from actors.outbox import Append
 from actors.store import Store
@@ -35,6 +36,7 @@ from serving.processes import children, die_with, kill
 from serving.retrain_schedule import RetrainSchedule, start_retrain
 from serving.run import Run
 from serving.settings import Settings
+from training.registry import Registry
 
 FOLLOWERS_SILENT_S: Final = 30.0
 """Followers may fold a large batch for seconds, and nobody waits for them as for a host."""
@@ -213,6 +215,7 @@ def _schedule(run: Run) -> RetrainSchedule | None:
     if run.app:
         return None
     data = Path(run.data)
+    Registry(data).sweep(SystemClock().now() / 1e6, is_alive)
     command = [sys.executable, "-m", "serving.cli", "retrain", "--data", run.data]
     command += ["--service", f"http://127.0.0.1:{run.ports.front}", *(["--shadow-hours", "0"] if run.demo else [])]
     rules = Settings.load(data, os.environ).retrain

@@ -7,35 +7,40 @@ service's, because it is a fact of its log. One retraining at a time runs over a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from rich.console import Console
 
-from actors.locking import FolderLock, holder
+from actors.locking import FolderLock, holder, is_alive
 from actors.reader import PartitionFiles
 from actors.store import Store
 from events.clock import Clock, millis
-from events.errors import Conflict, EverfoldError, Held, Unavailable
+from events.disk import disk_full
+from events.errors import Conflict, Corrupt, EverfoldError, Held, Unavailable
 from events.ids import Micros
-from events.types import ModelPromoted
 from serving.decision_period import Period
 from serving.own_ray import OwnRay, TaskBar
-from serving.retrain_state import RetrainState
+from serving.retrain_state import SHADOW, RetrainState, standing_in
 from serving.segments_command import keep_clusters, refit_beside
 from serving.service_client import ServiceClient
 from serving.settings import RetrainSettings, Settings
 from training.gate import Decided, OffPolicy, Verdict
 from training.model import Model, save
-from training.registry import MODELS_KEY, Judged, Registry, Standing, standing
+from training.registry import MODELS_KEY, Judged, Registry, Standing
 from training.replay import offsets_now
 from training.retraining import JUDGED_ON, Cluster, Retrained, RetrainPlan, judge_shadow, retrain
 
 HOUR_MS: Final = 3_600_000
-FACTS_MAX: Final = 10_000
+SHADOWS_KEPT: Final = 2
+"""Challengers in a shadow period that stay, whatever their age."""
+
+StartCluster: TypeAlias = Callable[[str, int | None], AbstractContextManager[Cluster]]
+"""(address, CPUs) → where tasks run."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,18 @@ class Retraining:
     """None: the settings'."""
 
 
-def run_retrain(what: Retraining, environ: Mapping[str, str], clock: Clock, console: Console) -> None:
-    """Raises `Conflict` while another retraining runs over the folder, and as `training.retraining.retrain`."""
+def run_retrain(
+    what: Retraining, environ: Mapping[str, str], clock: Clock, console: Console, ray: StartCluster = OwnRay
+) -> None:
+    """Raises `Conflict` while another retraining runs over the folder, `DiskFull` where there is no room for what it
+    writes, and as `training.retraining.retrain`. Whatever is raised, the model that serves goes on serving."""
     settings = Settings.load(what.data, environ)
-    lock = _alone(what.data)
-    try:
-        _Retrain(what, settings, clock, console).run()
-    finally:
-        lock.release()
+    with disk_full(f"retraining of {what.data}"):
+        lock = _alone(what.data)
+        try:
+            _Retrain(what, settings, clock, console, ray).run()
+        finally:
+            lock.release()
 
 
 def standing_of(data: Path) -> Standing:
@@ -72,15 +81,15 @@ def standing_of(data: Path) -> Standing:
     number = store.partition(MODELS_KEY)
     files = PartitionFiles(store.folder(number), number, store)
     try:
-        told = files.history.events(MODELS_KEY, FACTS_MAX)
+        return standing_in(files)
     finally:
         files.close()
-    return standing(event for one in reversed(told) if isinstance(event := one.payload.event, ModelPromoted))
 
 
 class _Retrain:
-    def __init__(self, what: Retraining, settings: Settings, clock: Clock, console: Console) -> None:
+    def __init__(self, what: Retraining, settings: Settings, clock: Clock, console: Console, ray: StartCluster) -> None:
         self._what = what
+        self._ray = ray
         self._rules: RetrainSettings = settings.retrain
         self._settings = settings
         self._clock = clock
@@ -92,19 +101,13 @@ class _Retrain:
         what = self._what
         began = time.monotonic()
         self._state.started(millis(self._clock.now()), what.by)
-        now = standing_of(what.data)
-        plan = RetrainPlan(
-            data=what.data,
-            offsets=offsets_now(what.data),
-            champion=now.champion,
-            seed=self._rules.seed if what.seed is None else what.seed,
-            window_days=self._rules.window_days,
-            surfaces=self._settings.all_surfaces(),
-            gate=self._rules.gate,
-        )
-        with TaskBar(self._console) as bar, self._cluster() as cluster:
-            self._judge_waiting(plan, cluster, bar)
-            made = retrain(plan, cluster, bar.tell, self._evidence)
+        self._registry.sweep(self._clock.now() / 1e6, is_alive)
+        with TaskBar(self._console) as bar, self._ray(what.address, what.cpus) as cluster:
+            self._judge_waiting(cluster, bar)
+            if what.by == SHADOW:
+                return
+            now = standing_of(what.data)
+            made = retrain(self._plan(now), cluster, bar.tell, self._evidence)
             clusters = refit_beside(what.data, self._settings.clusters, cluster, millis(self._clock.now()), bar.tell)
         self._keep(made, now)
         seconds = time.monotonic() - began
@@ -115,48 +118,54 @@ class _Retrain:
         if clusters is not None and what.promote:
             keep_clusters(clusters, what.data, what.service, self._console)
 
-    def _cluster(self) -> OwnRay:
-        return OwnRay(self._what.address, self._what.cpus)
+    def _plan(self, now: Standing) -> RetrainPlan:
+        return RetrainPlan(
+            data=self._what.data,
+            offsets=offsets_now(self._what.data),
+            champion=now.champion,
+            seed=self._rules.seed if self._what.seed is None else self._what.seed,
+            window_days=self._rules.window_days,
+            surfaces=self._settings.all_surfaces(),
+            gate=self._rules.gate,
+        )
 
-    def _judge_waiting(self, plan: RetrainPlan, cluster: Cluster, bar: TaskBar) -> None:
-        """Challengers whose shadow period is over are judged on what happened since they were made."""
-        for judged in self.waiting(millis(self._clock.now())):
-            again = judge_shadow(plan, cluster, judged.model, judged.window[1], bar.tell, self._evidence)
+    def _judge_waiting(self, cluster: Cluster, bar: TaskBar) -> None:
+        """Challengers whose shadow period is over are judged on what happened since they were made. One that cannot be
+        read stays where it is, and the others have their turn."""
+        now = standing_of(self._what.data)
+        at = millis(self._clock.now())
+        for judged in self._registry.waiting(now):
+            if judged.shadow_until > at:
+                continue
+            try:
+                again = judge_shadow(self._plan(now), cluster, judged.model, judged.window[1], bar.tell, self._evidence)
+            except Corrupt as damaged:
+                self._registry.keep(_longer(judged, self._shadow_ms(), at))
+                self._console.print(f"Model {judged.model} was not judged: {damaged}", soft_wrap=True)
+                continue
             if again is None:
-                self._registry.keep(_longer(judged, self._shadow_ms(), millis(self._clock.now())))
+                self._registry.keep(_longer(judged, self._shadow_ms(), at))
                 self._console.print(f"Model {judged.model}: too little happened since; it stays in shadow")
                 continue
             decision: Decided = "promote" if again.decision == "shadow" else again.decision
             verdict = _decided(again, decision)
-            self._registry.keep(
-                Judged(judged.model, verdict, millis(self._clock.now()), plan.champion, judged.window, 0, {})
-            )
+            self._registry.keep(Judged(judged.model, verdict, at, now.champion, judged.window, 0, {}))
             self._console.print(f"Model {judged.model} after its shadow period: {decision}")
             self._follow(judged.model, decision, verdict.reasons)
             return
-
-    def waiting(self, now_ms: int) -> list[Judged]:
-        """Those whose shadow period is over, newest first."""
-        found = [judged for model in self._registry.ids() if (judged := self._registry.judged(model)) is not None]
-        over = [one for one in found if one.verdict.decision == "shadow" and 0 < one.shadow_until <= now_ms]
-        return sorted(over, key=lambda one: (-one.at, one.model))
 
     def _keep(self, made: Retrained, now: Standing) -> None:
         at = millis(self._clock.now())
         window = (made.window.judging_from, made.window.until)
         until = at + self._shadow_ms() if made.verdict.decision == "shadow" else 0
         save(self._registry.folder, made.model)
-        known = self._registry.judged(made.model.id)
+        known = self._registry.readable(made.model.id)
         if known is None or known.verdict != made.verdict:
             self._registry.keep(
                 Judged(made.model.id, made.verdict, at, now.champion, window, until, dict(made.latency_us))
             )
-        shadows = [
-            model
-            for model in self._registry.ids()
-            if (judged := self._registry.judged(model)) is not None and judged.shadow_until
-        ]
-        gone = self._registry.collect(now, (made.model.id, *shadows[-2:]), self._rules.kept)
+        shadows = [judged.model for judged in self._registry.waiting(now)[:SHADOWS_KEPT]]
+        gone = self._registry.collect(now, (made.model.id, *shadows), self._rules.kept)
         if gone:
             self._console.print(f"Removed {len(gone)} old models.")
 

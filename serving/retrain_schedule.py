@@ -20,9 +20,9 @@ from actors.store import Store
 from events.errors import EverfoldError
 from events.ids import Key
 from events.types import DriftDetected
-from serving.retrain_state import RetrainState
+from serving.retrain_state import RetrainState, standing_in
 from serving.settings import RetrainSettings
-from training.registry import DRIFT_KEY, Registry
+from training.registry import DRIFT_KEY, MODELS_KEY, Registry
 
 Reason: TypeAlias = Literal["first", "shadow", "drift", "schedule"]
 
@@ -50,6 +50,8 @@ class Known:
     """The newest detection."""
     shadow_until: int = 0
     """When the first shadow period ends; 0: no challenger is in one."""
+    judged: int = 0
+    """When a judging alone was last started."""
 
 
 def wanted(known: Known, now: int, rules: RetrainSettings) -> Reason | None:
@@ -63,7 +65,7 @@ def wanted(known: Known, now: int, rules: RetrainSettings) -> Reason | None:
     if known.last is None:
         return "first" if known.imported or known.records >= rules.records_min else None
     waited = now - known.last
-    if 0 < known.shadow_until <= now and waited >= HOUR_MS:
+    if 0 < known.shadow_until <= now and min(waited, now - known.judged) >= HOUR_MS:
         return "shadow"
     if known.drifted_at > known.last and waited >= rules.cooldown_hours * HOUR_MS:
         return "drift"
@@ -82,6 +84,8 @@ def known_of(data: Path) -> Known:
             records += end - first
     with _opened(store, store.partition(DRIFT_KEY)) as files:
         told = files.history.events(Key(DRIFT_KEY), DRIFTS)
+    with _opened(store, store.partition(MODELS_KEY)) as files:
+        now = standing_in(files)
     drifts = [one.record.event_time for one in told if isinstance(one.payload.event, DriftDetected)]
     last = RetrainState(data).last()
     return Known(
@@ -90,7 +94,8 @@ def known_of(data: Path) -> Known:
         importing=any(not one.completed for one in imports),
         records=records,
         drifted_at=max(drifts, default=0),
-        shadow_until=_shadow_until(data),
+        shadow_until=min((each.shadow_until for each in Registry(data).waiting(now)), default=0),
+        judged=0 if last is None else last.judged,
     )
 
 
@@ -136,13 +141,6 @@ def start_retrain(command: list[str], log_file: Path, reason: Reason) -> subproc
     """``command`` with why, its words to ``log_file``. It carries the run's stamp, so it ends with the service."""
     with log_file.open("ab") as out:
         return subprocess.Popen([*command, "--by", reason], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-
-
-def _shadow_until(data: Path) -> int:
-    registry = Registry(data)
-    judged = (registry.judged(model) for model in registry.ids())
-    ends = [one.shadow_until for one in judged if one is not None and one.verdict.decision == "shadow"]
-    return min((end for end in ends if end > 0), default=0)
 
 
 @contextmanager

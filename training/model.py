@@ -155,7 +155,8 @@ def model_of(
 def save(models: Path, model: Model) -> Path:
     """Write ``model`` into the folder ``models``, whole and synced or not at all; returns its folder.
 
-    An artefact that is already there is left as it is, or replaced where it fails its check. Raises `OSError`.
+    An artefact that is already there is left as it is, or replaced where it fails its check. Raises `OSError`; then
+    nothing of it is left.
     """
     folder = models / model.id
     if folder.exists() and _whole(models, model.id):
@@ -164,17 +165,25 @@ def save(models: Path, model: Model) -> Path:
     fresh = models / f".new-{model.id}-{os.getpid()}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
-    digests = {name: _written(fresh / name, write) for name, write in _files(model).items()}
-    manifest, identity = _manifest(model, digests)
-    assert identity == model.id, f"model {model.id} changed since it was made: its tables are now those of {identity}"
-    _written(fresh / MANIFEST, lambda out: out.write(manifest))
-    sync_folder(fresh)
+    try:
+        _write_whole(fresh, model)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if folder.exists():
         folder.rename(models / f".bad-{model.id}-{os.getpid()}")
     fresh.rename(folder)
     sync_folder(models)
     shutil.rmtree(models / f".bad-{model.id}-{os.getpid()}", ignore_errors=True)
     return folder
+
+
+def _write_whole(folder: Path, model: Model) -> None:
+    digests = {name: _written(folder / name, write) for name, write in _files(model).items()}
+    manifest, identity = _manifest(model, digests)
+    assert identity == model.id, f"model {model.id} changed since it was made: its tables are now those of {identity}"
+    _written(folder / MANIFEST, lambda out: out.write(manifest))
+    sync_folder(folder)
 
 
 def load(models: Path, identity: str) -> Model:
@@ -200,15 +209,17 @@ def inspect(models: Path, identity: str) -> Manifest:
     """The manifest of an artefact, without a look at its tables. Raises as `load` for the manifest."""
     path = models / identity / MANIFEST
     if not _ID.fullmatch(identity) or not path.parent.exists():
-        raise NotFound(f"there is no model {identity[:64]!r} in {models}: `everfold models` lists those there are")
+        raise NotFound(f"there is no model {identity[:64]!r}: `everfold models` lists those there are")
     if not path.exists():
-        raise Corrupt(f"model {identity}: {path} is missing: retrain, or restore the folder from a backup")
+        raise Corrupt(f"model {identity}: {path.name} is missing: retrain, or restore the folder from a backup")
     raw = path.read_bytes()
     if blake2b(raw, digest_size=16).hexdigest() != identity:
-        raise Corrupt(f"model {identity}: {path} is not what was written: retrain, or restore it from a backup")
+        raise Corrupt(f"model {identity}: {path.name} is not what was written: retrain, or restore it from a backup")
     number = msgspec.json.decode(raw, type=_Format).format
     if number != FORMAT:
-        raise Corrupt(f"model {identity}: {path} has format {number}, this Everfold reads {FORMAT}: use the newer one")
+        raise Corrupt(
+            f"model {identity}: {path.name} has format {number}, this Everfold reads {FORMAT}: use the newer one"
+        )
     return msgspec.json.decode(raw, type=Manifest)
 
 
@@ -301,11 +312,11 @@ def _manifest(model: Model, digests: Mapping[str, str]) -> tuple[bytes, str]:
 
 def _checked(path: Path, digest: str, identity: str) -> None:
     if not path.exists():
-        raise Corrupt(f"model {identity}: {path} is missing: retrain, or restore the folder from a backup")
+        raise Corrupt(f"model {identity}: {path.name} is missing: retrain, or restore the folder from a backup")
     with path.open("rb") as file:
         found = file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
     if found != digest:
-        raise Corrupt(f"model {identity}: {path} is not what was written: retrain, or restore it from a backup")
+        raise Corrupt(f"model {identity}: {path.name} is not what was written: retrain, or restore it from a backup")
 
 
 def _whole(models: Path, identity: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from events.errors import EverfoldError, Unavailable
+from events.errors import DiskFull, EverfoldError, Unavailable
 from training.retraining import Job
 
 T = TypeVar("T")
@@ -45,12 +46,14 @@ class RayCluster:
         self._here: NodeAffinitySchedulingStrategy | None = None
 
     def __enter__(self) -> RayCluster:
-        """Raises `Unavailable` where no cluster answers at ``address``."""
+        """Raises `Unavailable` where no cluster answers at ``address`` or none can be started here, `DiskFull` where
+        this process may not write what one needs."""
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if self._address:
                 ray.init(address=self._address, **common)
             else:
+                _check_limit()
                 self._scratch = tempfile.mkdtemp(prefix="ef-", dir="/tmp")  # sockets need a short path
                 ray.init(
                     address=_ALONE,
@@ -60,9 +63,16 @@ class RayCluster:
                     _temp_dir=self._scratch,
                     **common,
                 )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, SystemExit) as error:  # Ray exits at times
+        except EverfoldError:
+            raise
+        except (Exception, SystemExit) as error:  # Ray raises bare ones, and exits at times
             self._forget()
-            raise Unavailable(f"no Ray cluster answers at {self._address or 'this machine'}: {error}") from None
+            if self._address:
+                raise Unavailable(f"no Ray cluster answers at {self._address}: {error}") from None
+            raise Unavailable(
+                f"Ray did not start on this machine ({error}): see that there is room in /tmp and /dev/shm, and "
+                "that no limit (`ulimit -a`) is in its way"
+            ) from None
         if not self._address.startswith("ray://"):
             node = ray.get_runtime_context().get_node_id()
             self._here = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -103,7 +113,7 @@ class RayCluster:
         try:
             value: T = ray.get(job.ref)
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, EverfoldError):
+            if isinstance(error.cause, EverfoldError | OSError):
                 raise error.cause from None
             raise
         except ray.exceptions.RayError as error:
@@ -125,6 +135,13 @@ class Later:
 
     def __call__(self) -> Mapping[str, Any]:
         return dict(zip(self._refs, ray.get(list(self._refs.values())), strict=True))
+
+
+def _check_limit() -> None:
+    """Ray's store is one file; under a limit it dies and says nothing."""
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY and most < STORE_BYTES:
+        raise DiskFull(f"a file may have {most:,} bytes here (`ulimit -f`), Ray needs one of {STORE_BYTES:,}: raise it")
 
 
 def _remote(function: Callable[..., T]) -> Any:

@@ -11,8 +11,10 @@ A model without a verdict was never judged and cannot be promoted; a rejected on
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -31,10 +33,16 @@ MODELS_KEY: Final = system_key("models")
 DRIFT_KEY: Final = system_key("drift")
 """Owns every `DriftDetected`."""
 VERDICTS: Final = "verdicts"
+STALE_S: Final = 86_400.0
+"""What is being written is finished in seconds."""
+_UNFINISHED: Final = re.compile(r"\.(?:(?:new|bad)-[0-9a-f]{32}-|[0-9a-f]{32}\.|last\.json\.)([0-9]+)")
+"""Names of what is being written, by process number: artefacts, verdicts, the note of the latest start."""
 KEPT: Final = 5
 """Artefacts kept besides those in use: some tens of megabytes each."""
 
-State: TypeAlias = Literal["champion", "predecessor", "shadow", "accepted", "rejected", "unjudged", "retired"]
+State: TypeAlias = Literal[
+    "champion", "predecessor", "shadow", "accepted", "rejected", "unjudged", "retired", "unreadable"
+]
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -104,8 +112,22 @@ class Registry:
             return _JUDGED.decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
-            raise Corrupt(f"{path} is not a verdict ({error}): retrain") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
+            raise Corrupt(f"model {model}: {VERDICTS}/{model} is not a verdict ({_why(error)}): retrain") from None
+
+    def readable(self, model: str) -> Judged | None:
+        """As `judged`, and None where the verdict is damaged: one of them must not hide the others."""
+        try:
+            return self.judged(model)
+        except Corrupt:
+            return None
+
+    def waiting(self, now: Standing) -> list[Judged]:
+        """Challengers in a shadow period, the one judged last first. One that ever served is none: whoever rolled it
+        back meant it."""
+        found = [judged for model in self.ids() if (judged := self.readable(model)) is not None]
+        open_ = [each for each in found if each.verdict.decision == "shadow" and each.shadow_until > 0]
+        return sorted((each for each in open_ if each.model not in now.served), key=lambda one: (-one.at, one.model))
 
     def keep(self, judged: Judged) -> None:
         """Note a verdict, whole or not at all."""
@@ -140,7 +162,10 @@ class Registry:
             return "champion"
         if model == now.predecessor:
             return "predecessor"
-        judged = self.judged(model)
+        try:
+            judged = self.judged(model)
+        except Corrupt:
+            return "unreadable"
         if judged is None:
             return "unjudged"
         if judged.verdict.decision == "reject":
@@ -163,8 +188,29 @@ class Registry:
             shutil.rmtree(gone, ignore_errors=True)
         return removed
 
+    def sweep(self, now_s: float, alive: Callable[[int], bool]) -> int:
+        """Remove what a run that was killed left half-written, and say how much: what a process made that is not
+        ``alive``, or that is older than `STALE_S` at ``now_s`` (its number may be another's by now)."""
+        removed = 0
+        for place in (self.folder, self.folder / VERDICTS):
+            for entry in place.glob(".*") if place.exists() else ():
+                found = _UNFINISHED.fullmatch(entry.name)
+                if found is None:
+                    continue
+                with suppress(OSError):  # whoever made it may just have finished
+                    if alive(int(found[1])) and now_s - entry.stat().st_mtime < STALE_S:
+                        continue
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                    removed += 1
+        return removed
+
     def _made(self, model: str) -> int:
         return (self.folder / model).stat().st_mtime_ns
+
+
+def _why(error: Exception) -> str:
+    """Without the path an `OSError` would name: this goes to clients."""
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
 
 
 _JUDGED: Final = msgspec.json.Decoder(Judged)

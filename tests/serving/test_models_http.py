@@ -85,6 +85,32 @@ def test_rejected_unjudged_damaged_and_unknown_models_never_serve(fresh: Service
     assert fresh.get("/v1/models").json["promotions"] == []
 
 
+def test_a_damaged_verdict_is_listed_as_unreadable_and_stops_nobody(fresh: Service) -> None:
+    damaged, good = made(fresh.data, 1), made(fresh.data, 2)
+    (fresh.data / "models" / "verdicts" / damaged).write_bytes(b"{")
+    assert states(fresh) == {damaged: "unreadable", good: "accepted"}
+    assert fresh.get(f"/v1/models/{damaged}").json["state"] == "unreadable"
+    refused = promote(fresh, damaged)
+    assert (refused.status, "not a verdict" in str(refused.json["message"])) == (409, True), refused
+    assert promote(fresh, good).json["champion"] == good
+
+
+def test_what_is_wrong_with_a_model_is_said_without_paths_of_the_server(fresh: Service) -> None:
+    damaged, torn = made(fresh.data, 1), made(fresh.data, 2)
+    (fresh.data / "models" / damaged / "manifest.json").write_bytes(b"{}")
+    (fresh.data / "models" / "verdicts" / torn).write_bytes(b"{")
+    asked = [
+        fresh.get(f"/v1/models/{'e' * 32}"),
+        fresh.get(f"/v1/models/{damaged}"),
+        promote(fresh, "e" * 32),
+        promote(fresh, damaged),
+        promote(fresh, torn),
+    ]
+    assert [answer.status for answer in asked] == [404, 409, 404, 409, 409]
+    for answer in asked:
+        assert str(fresh.data) not in str(answer.json["message"]), answer
+
+
 def test_a_rollback_to_a_damaged_predecessor_is_refused(fresh: Service) -> None:
     one, two = made(fresh.data, 1), made(fresh.data, 2)
     promote(fresh, one)

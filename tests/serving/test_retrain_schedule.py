@@ -35,6 +35,9 @@ NOW = 1_790_000_000_000
         (Known(NOW - 25 * HOUR_MS, shadow_until=NOW), "shadow"),
         (Known(NOW - 25 * HOUR_MS, shadow_until=NOW + 1), None),
         (Known(NOW - HOUR_MS + 1, shadow_until=NOW), None),
+        (Known(NOW - 25 * HOUR_MS, shadow_until=NOW, judged=NOW - HOUR_MS), "shadow"),
+        (Known(NOW - 25 * HOUR_MS, shadow_until=NOW, judged=NOW - HOUR_MS + 1), None),
+        (Known(NOW - 30 * DAY_MS, shadow_until=NOW, judged=NOW - 1), "schedule"),
     ],
 )
 def test_there_is_one_reason_or_none(known: Known, reason: Reason | None) -> None:
@@ -92,6 +95,12 @@ def test_a_folder_tells_what_the_decision_needs(tmp_path: Path) -> None:
     Registry(data).keep(Judged(model.id, verdict("shadow"), NOW, shadow_until=NOW + 5))
     RetrainState(data).started(NOW, "first")
     assert known_of(data) == Known(NOW, imported=True, records=2, shadow_until=NOW + 5)
+    RetrainState(data).started(NOW + 7, "shadow")
+    assert known_of(data) == Known(NOW, imported=True, records=2, shadow_until=NOW + 5, judged=NOW + 7)
+    with Service(data) as service:
+        assert service.call("POST", f"/v1/models/{model.id}/promote").status == 200
+        assert service.call("POST", "/v1/models/rollback").status == 200
+    assert known_of(data).shadow_until == 0, "who took it back meant it"
 
 
 def test_a_folder_that_is_not_open_yet_is_looked_at_later(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from artefacts import made
+from artefacts import made, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.locking import is_alive
 from events.errors import Conflict, Corrupt, NotFound
 from events.types import ModelPromoted
-from training.registry import Registry, Standing, standing
+from training.registry import STALE_S, Judged, Registry, Standing, standing
 
 
 def test_what_serves_is_what_the_facts_add_up_to() -> None:
@@ -82,6 +84,45 @@ def test_every_model_has_a_state(tmp_path: Path) -> None:
         unjudged: "unjudged",
         waiting: "accepted",
     }
+
+
+def test_a_damaged_verdict_hides_no_other_model(tmp_path: Path) -> None:
+    damaged, shadow = made(tmp_path, 1, "shadow"), made(tmp_path, 2, "shadow")
+    registry = Registry(tmp_path)
+    registry.keep(Judged(shadow, verdict("shadow"), 5, shadow_until=9))
+    (tmp_path / "models" / "verdicts" / damaged).write_bytes(b"\xff")
+    assert [registry.state(model, Standing()) for model in (damaged, shadow)] == ["unreadable", "shadow"]
+    assert registry.readable(damaged) is None
+    assert [one.model for one in registry.waiting(Standing())] == [shadow]
+
+
+def test_a_model_that_served_waits_for_no_verdict(tmp_path: Path) -> None:
+    """Somebody took it back: a shadow period that ends must not bring it in again."""
+    models = [made(tmp_path, number) for number in (1, 2, 3)]
+    registry = Registry(tmp_path)
+    for number, model in enumerate(models):
+        registry.keep(Judged(model, verdict("shadow"), number, shadow_until=9))
+    assert [one.model for one in registry.waiting(Standing())] == models[::-1]
+    taken_back = standing([ModelPromoted(models[1]), ModelPromoted("", models[1], rollback=True)])
+    assert [one.model for one in registry.waiting(taken_back)] == [models[2], models[0]]
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    kept = made(tmp_path, 1)
+    registry, folder = Registry(tmp_path), tmp_path / "models"
+    ours, dead = os.getpid(), 999_999_999
+    names = (f".new-{kept}-{dead}", f".bad-{kept}-{dead}", f".new-{'a' * 32}-{ours}")
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "items.msgpack").write_bytes(b"x")
+    (folder / "verdicts" / f".{kept}.{dead}").write_bytes(b"{")
+    (folder / f".last.json.{dead}").write_bytes(b"{")
+    now = (folder / names[2]).stat().st_mtime
+    assert registry.sweep(now, is_alive) == 4
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted([kept, "verdicts", names[2]])
+    assert registry.sweep(now + STALE_S + 1, is_alive) == 1, "its number is another process's by now"
+    assert registry.check(kept).model == kept
+    assert Registry(tmp_path / "nothing").sweep(now, is_alive) == 0
 
 
 def test_old_artefacts_go_but_never_the_champion_nor_its_predecessor(tmp_path: Path) -> None:
