@@ -85,7 +85,7 @@ class Dedupe:
     def __init__(self, settings: DedupeSettings) -> None:
         self._settings = settings
         self._buckets: list[_Bucket] = []
-        self._filter = IdFilter()
+        self._filter = IdFilter(settings.bucket_ids)
         self.forgotten_early = 0
         """Ids given up before their window ended, because there were more than ``ids_max``."""
 

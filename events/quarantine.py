@@ -107,13 +107,21 @@ class Quarantine(QuarantineReader):
 
     @classmethod
     def open(
-        cls, disk: Disk, folder: str, epoch: int, key: bytes, bytes_max: int = BYTES_MAX, *, floor_bytes: int
+        cls,
+        disk: Disk,
+        folder: str,
+        epoch: int,
+        key: bytes,
+        bytes_max: int = BYTES_MAX,
+        *,
+        floor_bytes: int,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> Quarantine:
         """The quarantine of the partition in ``folder``, for its owner under ``epoch``; ``floor_bytes`` as in
         `SegmentSettings`. Raises as `SegmentLog`."""
         part = bytes_max // _SEGMENTS
         settings = SegmentSettings(segment_bytes=part, merge_bytes=part, floor_bytes=floor_bytes, spare=False)
-        return cls(SegmentLog(disk, folder, epoch, settings, NAME), key, bytes_max)
+        return cls(SegmentLog(disk, folder, epoch, settings, NAME), key, bytes_max, random)
 
     def append(self, entries: Sequence[Entry], durability: Durability = "durable") -> None:
         """Keep ``entries``; the oldest give way when there are too many bytes. Raises as `events.log.Log.append`."""
