@@ -310,9 +310,10 @@ class FollowerHost:
         while not self._stopping.is_set():
             try:
                 seat.task = seat.task or seat.open()
-                if not seat.task.step():
-                    seat.task.wait()
+                more = seat.task.step()
                 seat.fault, again = "", AGAIN_S[0]
+                if not more:
+                    seat.task.wait()
             except Exception as error:  # whatever stops one follower must not stop the others
                 seat.fault = f"{type(error).__name__}: {error}"
                 self._drop(seat)

@@ -32,11 +32,12 @@ def test_what_somebody_does_is_in_their_segments_at_once_with_the_reason(fresh: 
     assert until(lambda: "fans" not in segments_of(fresh, "ann"))
 
 
-def test_a_store_has_the_shipped_segments_as_soon_as_it_knows_somebody(fresh: Service) -> None:
-    assert names(fresh) == set()
-    fresh.send(viewed("ann", "tea"))
-    assert until(lambda: names(fresh) == {told.name for told in SHIPPED})
-    assert until(lambda: "new-visitors" in segments_of(fresh, "ann"))
+def test_a_store_has_the_shipped_segments_as_soon_as_it_knows_somebody(tmp_path: Path) -> None:
+    with Service(tmp_path / "data", Settings()) as service:
+        assert names(service) == set()
+        service.send(viewed("ann", "tea"))
+        assert until(lambda: names(service) == {told.name for told in SHIPPED})
+        assert until(lambda: "new-visitors" in segments_of(service, "ann"))
 
 
 def test_shipped_segments_are_left_out_by_one_setting_or_one_by_one(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from moving import moved
-from service import Answered, Service, bought, viewed
+from service import Answered, Service, bought, until, viewed
 
 from actors.segment_rules import understand
 from actors.store import Store
@@ -51,11 +50,9 @@ def test_nothing_is_defined_by_looking(shop: Service) -> None:
 
 
 def test_a_rule_may_ask_about_segments_and_quantiles(shop: Service) -> None:
-    shop.call("PUT", "/v1/segments/fans", {"rule": "did(view)"})
-    for n in range(4):
-        moved(shop, f"p{n}", "fans")
-    moved(shop, "p3", "fans", entered=False)
-    assert preview(shop, 'segment("fans")').json["matching"] == 3
+    shop.call("PUT", "/v1/segments/fans", {"rule": "count(view, 7 days) >= 3"})
+    assert until(lambda: preview(shop, 'segment("fans")').json["matching"] == 100)
+    assert preview(shop, 'segment("fans") and did(purchase)').json["matching"] == 10
     shown: Any = preview(shop, "engagement > quantile(engagement, 0.9)").json
     assert 15 <= shown["matching"] <= 45
     assert preview(shop, 'segment("unheard")').status == 400
