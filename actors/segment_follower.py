@@ -6,9 +6,10 @@ along. So whenever the follower's offset has reached the state's, membership is 
 that offset and clock. State, transitions, offset and clock commit together: a kill at any moment leaves the round done
 or not begun, and a transition is computed once.
 
-The clock is wall time, but never later than the first record that the state has not folded yet, and every round that
-does anything moves it on: transitions of one profile have rising times. A follower that was away looks at everybody who
-changed and everybody who is due as they are now; what came and went meanwhile, nobody was there to see.
+The clock is wall time, but never later than the first record that the state has not folded yet nor earlier than the
+last one that it has, and every round that does anything moves it on: transitions of one profile have rising times. A
+follower that was away looks at everybody who changed and everybody who is due as they are now; what came and went
+meanwhile, nobody was there to see.
 """
 
 from __future__ import annotations
@@ -55,16 +56,6 @@ from events.types import SegmentDefined, SegmentDropped
 from events.unseal import ERASED_TYPE
 from events.vault import Opened
 
-RECORDS: Final = 2_048
-"""Per round: with as many rows of 4 kB a read transaction lasts a few ms."""
-DUE: Final = 1_024
-SLICE: Final = 1_024
-"""Profiles of a pass over everybody per round, so that live changes wait 50 ms at most."""
-BACKLOG_MAX: Final = 2_048
-"""Transitions that wait to be appended: with more, passes over everybody wait, live changes do not."""
-SEND: Final = 1_024
-"""Transitions sent between two rounds."""
-
 _QUIET: Final = frozenset(
     {
         "item_upserted",
@@ -78,6 +69,26 @@ _QUIET: Final = frozenset(
 )
 """Types that change nothing rules read; among them what this follower wrote."""
 _DEFINING: Final = frozenset({"segment_defined", "segment_dropped"})
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much one round does."""
+
+    records: int = 2_048
+    """With as many rows of 4 kB a read transaction lasts a few ms."""
+    due: int = 1_024
+    slice: int = 1_024
+    """Profiles of a pass over everybody, so that live changes wait 50 ms at most."""
+    backlog: int = 2_048
+    """Transitions that wait to be appended: with more, passes over everybody wait, live changes do not."""
+    send: int = 1_024
+    """Transitions sent between two rounds."""
+    sample: int = SAMPLE
+    """Profiles that levels are read from."""
+
+
+PACE: Final = Pace()
 
 
 class Owners(Protocol):
@@ -131,6 +142,7 @@ class SegmentFollower:
         owner: Callable[[Key], int],
         generation: str,
         steps: Callable[[str], None] = lambda step: None,
+        pace: Pace = PACE,
     ) -> None:
         """``sources`` by partition number, all there are. ``secret`` is `Secrets.key_hash`; ``owner`` the partition
         of a key, `Store.partition`. ``generation`` names a state begun here. ``steps`` is called with the name of
@@ -141,6 +153,7 @@ class SegmentFollower:
         self._owner = owner
         self._generation = generation
         self._step = steps
+        self._pace = pace
         self._segments: Segments | None = None
         self._outbox: Outbox | None = None
         self._ends: list[int] = []
@@ -160,7 +173,7 @@ class SegmentFollower:
         """Of a partition's last round, ms; 0 before the first."""
         return self._offsets.get(clock_name(partition), 0)
 
-    def step(self, now: int, limit: int = RECORDS) -> bool:
+    def step(self, now: int) -> bool:
         """One round for every partition at clock time ``now`` (us); whether more waits right now.
 
         Raises what stops a follower: `KeyMissing`, `Corrupt`, `UnknownEventType`, `NotFound` for a trimmed log,
@@ -171,14 +184,14 @@ class SegmentFollower:
         segments = self._open(now)
         try:
             self._read_levels(segments, now // 1000)
-            more = [self._round(segments, source, now // 1000, limit) for source in self._sources]
+            more = [self._round(segments, source, now // 1000) for source in self._sources]
         except BaseException:
             self._segments = None  # its memory may be ahead of the store
             raise
         return any(more)
 
-    def send(self, append: Append, limit: int = SEND) -> int:
-        """Send up to about ``limit`` of the facts that wait, exactly once each; returns how many were settled. Facts
+    def send(self, append: Append) -> int:
+        """Send some of the facts that wait, exactly once each; returns how many were settled. Facts
         about somebody who was erased meanwhile are dropped. Raises what ``append`` raises: call again later."""
         if self._outbox is None or not self._waiting:
             return 0
@@ -190,7 +203,7 @@ class SegmentFollower:
             return [_SETTLED] * len(drafts)
 
         try:
-            sent = self._outbox.send(about_the_living, limit)
+            sent = self._outbox.send(about_the_living, self._pace.send)
         except BaseException:
             self._waiting = self._outbox.backlog()
             raise
@@ -261,11 +274,11 @@ class SegmentFollower:
 
     # A round
 
-    def _round(self, segments: Segments, source: Followed, now: int, limit: int) -> bool:
+    def _round(self, segments: Segments, source: Followed, now: int) -> bool:
         version = source.state.get(LEDGER, FOLD_KEY)
         segments.folded(source.partition, version or b"")
         with source.state.held(PROFILES) as held:
-            found = self._find(segments, source, held, now, limit)
+            found = self._find(segments, source, held, now)
         if found is None:
             return False
         self._step("read")
@@ -284,12 +297,12 @@ class SegmentFollower:
         self._step("committed")
         return True
 
-    def _find(self, segments: Segments, source: Followed, held: HeldTable, now: int, limit: int) -> _Found | None:
+    def _find(self, segments: Segments, source: Followed, held: HeldTable, now: int) -> _Found | None:
         """What there is to do; None for nothing, or while the partition's state is older than what was followed."""
         offset, applied = self._offsets[offset_name(source.partition)], held.offsets.get(OFFSET, 0)
         if applied < offset:
             return None
-        records = _records(source.log, offset, min(applied, offset + limit))
+        records = _records(source.log, offset, min(applied, offset + self._pace.records))
         clock = self._time(source, applied, now)
         for record in records:
             if record.type in _DEFINING:
@@ -300,7 +313,7 @@ class SegmentFollower:
         sweep: tuple[Sweep | None] | None = None
         if segments.states:
             looks = self._wanted(segments, source, held, records, clock)
-            if self._waiting < BACKLOG_MAX and not self._unlevelled(segments):
+            if self._waiting < self._pace.backlog and not self._unlevelled(segments):
                 sweep = self._slice(segments, source, held, looks)
         if not records and not looks and sweep is None:
             return None
@@ -308,9 +321,11 @@ class SegmentFollower:
         return _Found(end, clock, records, list(looks.values()), sweep)
 
     def _time(self, source: Followed, applied: int, now: int) -> int:
-        end = source.log.bounds()[1]
-        known = now if applied >= end else min(now, source.log.get(applied).appended // 1000 - 1)
-        return max(self.clock(source.partition) + 1, known)
+        start, end = source.log.bounds()
+        if applied < end:
+            folded = source.log.get(applied - 1).appended // 1000 if applied > start else 0
+            now = min(now, max(folded, source.log.get(applied).appended // 1000 - 1))
+        return max(self.clock(source.partition) + 1, now)
 
     def _wanted(
         self, segments: Segments, source: Followed, held: HeldTable, records: Sequence[Record], clock: int
@@ -324,12 +339,12 @@ class SegmentFollower:
         }
         causes: dict[int, tuple[int, str]] = dict.fromkeys(subjects, (0, "fact"))
         everything = segments.evaluation.all
-        for place in segments.timers[partition].due(clock, DUE):
+        for place in segments.timers[partition].due(clock, self._pace.due):
             causes[place * partitions + partition] = (everything, "time")
         for number in self._passed(partition):
             causes.setdefault(number, (everything, "level"))
-        if self._waiting < BACKLOG_MAX:
-            for number in segments.leaving(SLICE * partitions):
+        if self._waiting < self._pace.backlog:
+            for number in segments.leaving(self._pace.slice * partitions):
                 if number % partitions == partition:
                     causes.setdefault(number, (0, "dropped"))
         numbers = list(causes)
@@ -353,8 +368,8 @@ class SegmentFollower:
     def _passed(self, partition: int) -> list[int]:
         """The next of those whom a level passed, of one partition."""
         waiting = self._between[partition]
-        taken = waiting[-DUE:]
-        del waiting[-DUE:]
+        taken = waiting[-self._pace.due :]
+        del waiting[-self._pace.due :]
         return taken
 
     def _slice(
@@ -366,7 +381,7 @@ class SegmentFollower:
         sweep = segments.meta.sweep
         if sweep is None or sweep.partition != source.partition:
             return None
-        rows = held.rows(sweep.key, SLICE)
+        rows = held.rows(sweep.key, self._pace.slice)
         partitions = len(self._sources)
         numbers = [number_at(decode_head(blob).subject, source.partition, partitions) for _, blob in rows]
         unseen = [number for number in numbers if number not in looks]
@@ -382,7 +397,7 @@ class SegmentFollower:
             else:
                 look.concerned |= sweep.bits
         done = sweep.done + len(rows)
-        if len(rows) == SLICE:
+        if len(rows) == self._pace.slice:
             return (replace(sweep, key=rows[-1][0] + b"\x00", done=done),)
         if sweep.partition + 1 < partitions:
             return (replace(sweep, partition=sweep.partition + 1, key=b"", done=done),)
@@ -441,8 +456,8 @@ class SegmentFollower:
         lowest: list[tuple[bytes, bytes]] = []
         for source in self._sources:
             with source.state.held(PROFILES) as held:
-                lowest += held.rows(b"", SAMPLE)
-        return [blob for _, blob in sorted(lowest)[:SAMPLE]]
+                lowest += held.rows(b"", self._pace.sample)
+        return [blob for _, blob in sorted(lowest)[: self._pace.sample]]
 
     def _standing(self, source: Followed) -> Standing:
         applied = self._offsets.get(offset_name(source.partition), 0)

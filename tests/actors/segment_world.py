@@ -10,9 +10,9 @@ from partition_world import FOLDER, NOW, SECRETS, World, fact_id
 from actors.outbox import Settled
 from actors.partition import Partition
 from actors.segment_definition import SEGMENTS_KEY
-from actors.segment_follower import Followed, SegmentFollower
+from actors.segment_follower import PACE, Followed, Pace, SegmentFollower
 from actors.segment_rows import mask_of
-from actors.segment_subject import ProfileSubject, Surroundings, key_of
+from actors.segment_subject import ProfileSubject, Surroundings, entered_before, key_of
 from actors.segment_tables import ROWS, number_at, number_key
 from actors.segments import Segments
 from actors.state import MemoryState, StateStore
@@ -31,12 +31,13 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 class SegmentWorld:
     """A store with its hosts, its clock and its segment follower, each of which can die."""
 
-    def __init__(self, seed: int = 0, store: StateStore | None = None) -> None:
+    def __init__(self, seed: int = 0, store: StateStore | None = None, pace: Pace = PACE) -> None:
         self.worlds = [World(seed), World(seed + 1)]
         self.hosts: list[Partition] = [world.opened() for world in self.worlds]
         self.store = store or MemoryState()
         self.generations = 0
         self.now = NOW
+        self.pace = pace
         self._facts = 0
         self.follower = self.reopened()
 
@@ -95,12 +96,18 @@ class SegmentWorld:
             lambda key: partition_of(key, 2),
             f"g{self.generations}",
             steps,
+            self.pace,
         )
         return self.follower
 
     def crashing(self, at: int, after: bool) -> SegmentFollower:
         """The follower, to die at commit number ``at``."""
         return self.reopened(store=CrashingState(self.store, at, after))
+
+    def lose_state(self) -> None:
+        """The machine crashed: what the follower knew is gone."""
+        self.store = MemoryState()
+        self.reopened()
 
     def kill_host(self, number: int) -> None:
         self.worlds[number].kill()
@@ -206,3 +213,6 @@ class SegmentWorld:
             for name, blob in world.state.scan(PROFILES):
                 key = key_of(ProfileSubject(blob, 0).seen, SECRETS.key_hash, name)
                 assert told.get(name.hex(), set()) == everybody[str(key)], key
+                subject = ProfileSubject(blob, 0)
+                if subject.counts():
+                    assert {name for name, _ in entered_before(subject.seen)} == everybody[str(key)], key

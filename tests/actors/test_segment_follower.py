@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_world import DAY, HOUR, MINUTE, SegmentWorld
 
+from actors.segment_follower import PACE, Pace
 from events.types import Consented, Grouped, Identified, Visited
 
+SLOW = Pace(records=2, due=1, slice=1, backlog=2, send=1, sample=3)
 USERS = ["ann", "bob", "cid", "dee"]
 RULES = [
     ("count(view, 60 minutes) >= 2", ""),
@@ -43,21 +45,14 @@ ACTIONS = st.one_of(
     st.tuples(st.just("does"), USER, st.sampled_from(SIGNALS), st.sampled_from([0, 0, 0, 20, 300])),
     st.tuples(st.just("passes"), st.sampled_from([1, 7_000, 11 * MINUTE, 31 * MINUTE, 5 * HOUR, 2 * DAY])),
     st.tuples(st.just("passes"), st.sampled_from([1, 7_000, 11 * MINUTE, 31 * MINUTE, 5 * HOUR, 2 * DAY])),
+    st.tuples(st.just("passes"), st.sampled_from([-5, -3 * MINUTE])),
     st.tuples(st.just("define"), st.integers(0, 3), st.integers(0, len(RULES) - 1)),
     st.tuples(st.just("drop"), st.integers(0, 3)),
     st.tuples(st.just("says"), USER, st.sampled_from(["gold", "free", "group", "visit", "deny", "allow"])),
     st.tuples(st.just("erase"), USER),
     st.tuples(st.just("kill follower"), st.integers(0, 5), st.booleans()),
     st.tuples(st.just("kill host"), st.integers(0, 1)),
-    st.tuples(
-        st.just("lose answer"),
-    ),
-    st.tuples(
-        st.just("settle"),
-    ),
-    st.tuples(
-        st.just("settle"),
-    ),
+    st.sampled_from([("lose answer",), ("lose state",), ("settle",), ("settle",), ("step",), ("step",)]),
 )
 
 
@@ -96,6 +91,10 @@ def perform(world: SegmentWorld, action: tuple[Any, ...]) -> None:
             world.follower.step(world.now)
             world.kill_host(number)
             world.reopened()
+        case ("lose state",):
+            world.lose_state()
+        case ("step",):
+            world.follower.step(world.now)
         case ("lose answer",):
             world.follower.step(world.now)
 
@@ -117,12 +116,16 @@ def settled(world: SegmentWorld) -> None:
     world.check_transitions()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, len(RULES) - 1), min_size=1, max_size=4), st.lists(ACTIONS, max_size=30))
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, len(RULES) - 1), min_size=1, max_size=4),
+    st.lists(ACTIONS, max_size=30),
+    st.sampled_from([SLOW, PACE]),
+)
 def test_membership_is_what_asking_everybody_gives_and_each_transition_is_told_once_whoever_dies(
-    rules: list[int], actions: list[tuple[Any, ...]]
+    rules: list[int], actions: list[tuple[Any, ...]], pace: Pace
 ) -> None:
-    world = SegmentWorld()
+    world = SegmentWorld(pace=pace)
     for number, rule in enumerate(rules):
         world.define(f"s{number}", *RULES[rule])
     for action in actions:
