@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.basket_facts import AT, FACTS, Asked, Float32
+from training.evaluation.basket_facts import AT, CANDIDATES_MAX, FACTS, LISTED, Asked, Float32
 from training.evaluation.basket_log import Int32, Int64
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -134,6 +134,28 @@ class Batch:
         )
 
 
+class Rows:
+    """Rows that come block by block, under each other in one table from the start.
+
+    The table is asked for at its largest, and memory never written to is never taken; blocks joined at the end would
+    stand in memory twice.
+    """
+
+    def __init__(self, most: int, width: tuple[int, ...], kind: npt.DTypeLike) -> None:
+        self._table = np.empty((most, *width), kind)
+        self._count = 0
+
+    def add(self, block: npt.NDArray[np.generic]) -> None:
+        """In the table's own number format."""
+        self._table[self._count : self._count + len(block)] = block
+        self._count += len(block)
+
+    @property
+    def table(self) -> npt.NDArray[np.generic]:
+        """What came until now, not copied."""
+        return self._table[: self._count]
+
+
 def trimmed(asked: Asked, most: int) -> Asked:
     """The ``most`` likeliest candidates alone, by counts of three memories and then popularity; order kept."""
     if len(asked.item) <= most:
@@ -143,19 +165,28 @@ def trimmed(asked: Asked, most: int) -> Asked:
     return replace(asked, item=asked.item[kept], facts=asked.facts[kept], wanted=asked.wanted[kept])
 
 
-def batch(asked: Sequence[Asked]) -> Batch:
-    """The requests in the order given."""
-    popular = np.full((len(asked), 10), -1, np.int32)
-    for row, one in zip(popular, asked, strict=True):
-        row[: len(one.popular)] = one.popular
+def batch(asked: Iterable[Asked], requests: int) -> Batch:
+    """The requests in the order given, at most ``requests``."""
+    most = requests * CANDIDATES_MAX
+    facts, item = Rows(most, (len(FACTS),), np.float32), Rows(most, (), np.int32)
+    wanted, popular = Rows(most, (), np.bool_), Rows(requests, (LISTED,), np.int32)
+    basket, sizes, histories = [], [0], []
+    for one in asked:
+        facts.add(one.facts)
+        item.add(one.item)
+        wanted.add(one.wanted)
+        popular.add(np.pad(one.popular, (0, LISTED - len(one.popular)), constant_values=-1)[None])
+        basket.append(one.basket)
+        sizes.append(len(one.item))
+        histories.append(one.history)
     return Batch(
-        np.array([one.basket for one in asked], np.int64),
-        np.cumsum([0, *(len(one.item) for one in asked)], dtype=np.int64),
-        np.concatenate([one.item for one in asked]),
-        np.concatenate([one.facts for one in asked]),
-        np.concatenate([one.wanted for one in asked]),
-        [one.history for one in asked],
-        popular,
+        np.array(basket, np.int64),
+        np.cumsum(sizes, dtype=np.int64),
+        np.asarray(item.table, np.int32),
+        np.asarray(facts.table, np.float32),
+        np.asarray(wanted.table, np.bool_),
+        histories,
+        np.asarray(popular.table, np.int32),
     )
 
 

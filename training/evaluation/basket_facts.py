@@ -93,6 +93,7 @@ POPULAR_MAX: Final = 50
 KINDS_MAX: Final = 6
 PER_KIND: Final = 6
 """Of the household's six favourite product types, the six most popular items each."""
+CANDIDATES_MAX: Final = OWN_PER + POPULAR_MAX + KINDS_MAX * PER_KIND
 LISTED: Final = 10
 """Popular items reported as they stand, for the baseline."""
 CLOCK: Final = 2.0 * np.pi

@@ -90,6 +90,13 @@ class Part:
     score: Values
     """Shape (rows,): the blend's, once it has one."""
 
+    def head(self, count: int) -> Part:
+        """Its first ``count`` requests, without lists and what is new of them."""
+        given = self.given.part(0, count)
+        rows = len(given.item)
+        few = Wanted(self.want.all_items.rows(np.arange(count)), Relevant.of([]), np.empty(0, np.int64))
+        return Part(given, few, {}, self.features[:rows], self.score[:rows])
+
 
 def listed_shares(given: Batch, score: npt.NDArray[np.floating], ranked: Int32) -> Values:
     """log-share of each listed item under the softmax over its request's candidates, shape (requests, 10); -inf where

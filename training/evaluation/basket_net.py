@@ -50,16 +50,6 @@ class Lists:
     wanted: Bools
 
 
-def joined(parts: Sequence[Lists]) -> Lists:
-    """The requests of all parts under each other."""
-    before = np.cumsum([0, *(len(part.inputs) for part in parts)])
-    return Lists(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([[0], *(part.start[1:] + first for part, first in zip(parts, before[:-1], strict=True))]),
-        np.concatenate([part.wanted for part in parts]),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Net:
     """What was learned."""

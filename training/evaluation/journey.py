@@ -13,9 +13,9 @@ in service. Parameters do not: nothing fitted saw a basket after week 44, no wei
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from events.errors import BadRequest
 from training.evaluation import basket_net, listwise, metrics
-from training.evaluation.basket_columns import Batch, batch, inputs, trimmed, z_within
+from training.evaluation.basket_columns import INPUTS, Batch, Rows, batch, inputs, trimmed, z_within
 from training.evaluation.basket_facts import Asked, Float32, Float64, Walk
 from training.evaluation.basket_lists import K, Lists, Part, filled_up, first_ten, wanted
 from training.evaluation.basket_log import BasketLog, Int32
@@ -40,16 +40,21 @@ NET_WEEKS: Final = (21, 44)
 WEIGHT_WEEKS: Final = (45, 48)
 TEST_WEEKS: Final = (49, 53)
 NET_SHARE: Final = 0.9
-"""Share of the baskets of those weeks that it learns from; the rest would cost time and memory for .0005 NDCG@10."""
+"""Share of the baskets of those weeks that it learns from. With half of them, and twice the candidates of each, it was
+.001 NDCG@10 behind on weeks 45-48."""
 NET_CANDIDATES: Final = 110
 """Likeliest candidates that it learns to order: fewer, harder rows and more requests are the better use of time."""
 L2: Final = 3e-3
-"""Chosen on the second half of weeks 45-48, with weights from the first."""
+"""From 1e-4 to 0.3, weights of one half of weeks 45-47 differ by .0005 NDCG@10 on the other."""
+SHARES: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0)
+"""Of the way from the network's own order to the fitted blend. The softmax loss bounds NDCG and is not NDCG: its best
+weights were .0002 behind the network alone on weeks 45-48 where fuel is an item."""
 NET: Final = "habit_net"
 FREQUENCY: Final = "personal_frequency"
 BASELINES: Final = ("popularity", "personal_count", FREQUENCY)
 PACKAGE: Final = "package"
-SPLITS: Final = ("recommendable", "every-line")
+SPLITS: Final = ("every-line", "recommendable")
+"""The first, which filters nothing, is the default."""
 PROTOCOL: Final = (
     "The Complete Journey, next basket: fitted on weeks 1-44, weights from weeks 45-48, test weeks 49-53, every basket "
     "with an item of the catalogue; full ranking, repeats allowed, ties by lower item; histories and popularity up to "
@@ -88,18 +93,21 @@ def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], No
     for weeks in (NET_WEEKS, WEIGHT_WEEKS, TEST_WEEKS):
         if not log.weeks(*weeks).any():
             raise BadData(f"the transactions have no basket in weeks {weeks[0]}-{weeks[1]}: give the whole year")
-    lists, before, after = _asked(log, seed, say)
+    phases = _phases(log, seed)
+    lists, before = _known(next(phases), log)
     net, curve = _network(lists, before, log, seed)
     del lists
     say("fitted the network")
     fitted = _Fitted(log, net, Models(log, int(np.searchsorted(log.week, FIT_WEEKS[1], "right")), seed))
-    validation, test = (_part(fitted, given) for given in (before, after))
-    say("asked every model")
-    weights, alone = _weights(validation)
+    validation = _part(fitted, before)
+    weights = _weights(validation)
+    say("fitted the blend")
+    test = _part(fitted, batch(next(phases), int(log.weeks(*TEST_WEEKS).sum())))
+    say(f"asked every model, before {len(validation.given):,} and {len(test.given):,} baskets")
+    alone = _better_alone(validation, _ndcg(validation, weights.value))
     for part in (validation, test):
         part.score = weights.score(part.features)
-        part.lists[ENSEMBLE] = _listed(part.given, part.score)
-    say("blended")
+        part.lists[ENSEMBLE] = part.lists[alone] if alone else _listed(part.given, part.score)
     of = Findings(journey, seed)
     report = Report(
         protocol=PROTOCOL + CATALOGUES[split],
@@ -113,7 +121,7 @@ def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], No
         differences=of.differences(test),
         beyond=of.beyond(test),
         groups=of.groups(test),
-        curves=[curve, _learning_curve(validation, test)],
+        curves=[curve, _learning_curve(validation, test, weights)],
         calibration={ENSEMBLE: of.calibration(validation, test)},
     )
     spent = {**report.settings, "cpu_seconds": round(time.process_time() - cpu, 1)}
@@ -151,39 +159,43 @@ def _settings(journey: JourneyLog, alone: str) -> dict[str, str | int | float | 
     }
 
 
-def _asked(log: BasketLog, seed: int, say: Callable[[str], None]) -> tuple[basket_net.Lists, Batch, Batch]:
-    """Before a sample of the baskets the network learns from: its inputs. Before every basket of weeks 45-48 and 49-53:
-    all facts."""
+def _phases(log: BasketLog, seed: int) -> Iterator[Iterator[Asked]]:
+    """Facts in the order of time: before a sample of the baskets the network learns from and before every basket of
+    weeks 45-48; then before every basket of weeks 49-53. The walk rests between them, so what the network and the
+    weights were learned from needs no memory beside the test."""
     sampled = np.random.default_rng(seed).random(len(log)) < NET_SHARE
     learned = log.weeks(*NET_WEEKS) & sampled
     if not learned.any():
         learned = log.weeks(*NET_WEEKS)
-    validation, test = log.weeks(*WEIGHT_WEEKS), log.weeks(*TEST_WEEKS)
-    rows: dict[bool, list[Asked]] = {False: [], True: []}
-    blocks: list[basket_net.Lists] = []
-    waiting: list[Asked] = []
-    for one in Walk(log).ask(learned | validation | test):
-        if not learned[one.basket]:
-            rows[bool(test[one.basket])].append(one)
-            continue
-        waiting.append(trimmed(one, NET_CANDIDATES))
-        if len(waiting) == CURVE_REQUESTS:
-            blocks.append(_lists(waiting))
-            waiting = []
-    if waiting:
-        blocks.append(_lists(waiting))
-    say(f"walked through {len(log):,} baskets")
-    return basket_net.joined(blocks), batch(rows.pop(False)), batch(rows.pop(True))
+    test = log.weeks(*TEST_WEEKS)
+    walk = Walk(log).ask(learned | log.weeks(*WEIGHT_WEEKS) | test)
+    return (asked for _, asked in groupby(walk, lambda one: bool(test[one.basket])))
 
 
-def _lists(asked: Sequence[Asked]) -> basket_net.Lists:
+def _known(asked: Iterator[Asked], log: BasketLog) -> tuple[basket_net.Lists, Batch]:
+    """What the network learns from, and everything before the baskets of weeks 45-48."""
+    validation = log.weeks(*WEIGHT_WEEKS)
+    parts = groupby(asked, lambda one: bool(validation[one.basket]))
+    lists = _lists(next(parts)[1], int(log.weeks(*NET_WEEKS).sum()))
+    return lists, batch(next(parts)[1], int(validation.sum()))
+
+
+def _lists(asked: Iterator[Asked], requests: int) -> basket_net.Lists:
     """In half precision: logarithms and z scores lose nothing that matters by it, and the table is the largest there
     is."""
-    given = batch(asked)
-    return basket_net.Lists(inputs(given).astype(np.float16), given.start, given.wanted)
+    most = requests * NET_CANDIDATES
+    table, wanted_rows, sizes = Rows(most, (INPUTS,), np.float16), Rows(most, (), np.bool_), [np.zeros(1, np.int64)]
+    while block := [trimmed(one, NET_CANDIDATES) for one in islice(asked, BLOCK_REQUESTS)]:
+        given = batch(block, len(block))
+        table.add(inputs(given))
+        wanted_rows.add(given.wanted)
+        sizes.append(given.sizes)
+    found = np.asarray(table.table, np.float16)
+    return basket_net.Lists(found, np.cumsum(np.concatenate(sizes)), np.asarray(wanted_rows.table, np.bool_))
 
 
 CURVE_REQUESTS: Final = 2_000
+BLOCK_REQUESTS: Final = 500
 
 
 def _network(lists: basket_net.Lists, validation: Batch, log: BasketLog, seed: int) -> tuple[basket_net.Net, Curve]:
@@ -224,7 +236,7 @@ def _part(fitted: _Fitted, given: Batch) -> Part:
 
 def _logits(net: basket_net.Net, given: Batch) -> Float32:
     """The network's scores, block by block of requests."""
-    ends = [*range(0, len(given), CURVE_REQUESTS), len(given)]
+    ends = [*range(0, len(given), BLOCK_REQUESTS), len(given)]
     blocks = [net.score(inputs(given.part(first, last))) for first, last in pairwise(ends)]
     return np.concatenate(blocks)
 
@@ -260,24 +272,34 @@ def _listed(given: Batch, score: Float32 | Float64) -> Lists:
     return Lists(first_ten(given, score), first_ten(given, score, given.fact("own") == 0))
 
 
-def _weights(validation: Part, count: int | None = None) -> tuple[listwise.Weights, str]:
-    """Blend weights from the validation, pulled towards the network alone; and the name of a single model that orders
-    the validation better, whose place the network's own order then takes (empty: none does)."""
+def _weights(seen: Part) -> listwise.Weights:
+    """Blend weights from these requests: the network's own order and a share of the way from there to what the softmax
+    loss asks for, the share with the best NDCG."""
     names = (f"{NET}.logit", *listwise.feature_names(COLUMNS))
-    prior = np.zeros(len(names))
-    prior[0] = 1.0
-    requests = _requests(validation, len(validation.given) if count is None else count)
-    fitted = listwise.fit(requests, names, l2=L2, prior=prior)
-    if count is not None or _ndcg(validation, fitted.value) >= _ndcg(validation, prior):
-        return fitted, ""
-    return listwise.Weights(names, prior, listwise.loss(requests, prior)), NET
+    alone = np.zeros(len(names))
+    alone[0] = 1.0
+    requests = _requests(seen)
+    way = listwise.fit(requests, names, l2=L2, prior=alone).value - alone
+    tried = [alone + share * way for share in SHARES]
+    best = max(tried, key=lambda weights: _ndcg(seen, weights))
+    return listwise.Weights(names, best, listwise.loss(requests, best))
 
 
-def _requests(part: Part, count: int) -> listwise.Requests:
-    start = part.given.start[: count + 1]
-    want = part.given.wanted[: start[-1]].astype(np.float64)
-    total = np.repeat(np.maximum(np.add.reduceat(want, start[:-1]), 1.0), np.diff(start))
-    return listwise.Requests(part.features[: start[-1]], start, want / total)
+def _better_alone(validation: Part, blended: float) -> str:
+    """The single model whose lists are better on the validation than ``blended``; empty where none is."""
+    wanted_items = validation.want.all_items
+    reached = {
+        name: float(metrics.accuracy(lists.ranked, wanted_items, K)[f"ndcg@{K}"].mean())
+        for name, lists in validation.lists.items()
+    }
+    best = min(reached, key=lambda name: (-reached[name], name))
+    return best if reached[best] > blended else ""
+
+
+def _requests(part: Part) -> listwise.Requests:
+    want = part.given.wanted.astype(np.float64)
+    total = np.repeat(np.maximum(np.add.reduceat(want, part.given.start[:-1]), 1.0), part.given.sizes)
+    return listwise.Requests(part.features, part.given.start, want / total)
 
 
 def _ndcg(part: Part, weights: Float64) -> float:
@@ -288,11 +310,9 @@ def _ndcg(part: Part, weights: Float64) -> float:
 CURVE: Final = (64, 256, 1024, 4096)
 
 
-def _learning_curve(validation: Part, test: Part) -> Curve:
-    """Test NDCG of weights learned from ever more validation baskets, the earliest first."""
+def _learning_curve(validation: Part, test: Part, weights: listwise.Weights) -> Curve:
+    """Test NDCG of weights learned from ever more validation baskets, the earliest first; ``weights`` are of all."""
     total = len(validation.given)
-    points = []
-    for count in (*(count for count in CURVE if count < total), total):
-        weights, _ = _weights(validation, count)
-        points.append((float(count), _ndcg(test, weights.value)))
+    learned = {count: _weights(validation.head(count)) for count in CURVE if count < total}
+    points = [(float(count), _ndcg(test, each.value)) for count, each in (*learned.items(), (total, weights))]
     return Curve("Learning curve of the blend", "validation baskets", f"test ndcg@{K}", {ENSEMBLE: points})

@@ -10,14 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluation import metrics
-from training.evaluation.basket_lists import K, Lists, Part, listed_shares
+from training.evaluation.basket_lists import NEW, K, Lists, Part, listed_shares
 from training.evaluation.basket_log import Int32
 from training.evaluation.intervals import Interval, bootstrap, paired_difference
-from training.evaluation.journey_log import JourneyLog
+from training.evaluation.journey_log import DAY_MS, JourneyLog
 from training.evaluation.metrics import CalibrationBin, Values
 from training.evaluation.report import ENSEMBLE, GroupScores, ModelScores
 
-COMPARED: Final = (f"ndcg@{K}", f"recall@{K}", f"new ndcg@{K}", f"new recall@{K}")
+FOUR_EACH: Final = "four each "
+"""Before a metric's name: over at most four baskets per household, drawn by the seed, from 10 December on, of
+households with a history. In this sample of 5,688 baskets personal frequency was published with .1729 / .1964 and
+popularity with .0912 / .0884 (Recall@10 / NDCG@10); every basket weighs people by how often they come for fuel."""
+PER_HOUSEHOLD: Final = 4
+SINCE: Final = 1_512_864_000_000
+"""10 December 2017, in ms."""
+COMPARED: Final = tuple(f"{part}{name}@{K}" for part in ("", NEW, FOUR_EACH) for name in ("ndcg", "recall"))
 
 
 class Findings:
@@ -97,20 +104,40 @@ class Findings:
     def _intervals(self, part: Part) -> dict[str, dict[str, Interval]]:
         found: dict[str, dict[str, Interval]] = {}
         for name, lists in part.lists.items():
-            every, new = lists.metrics(part.want)
-            households = self._households(part)
-            found[name] = bootstrap(every, seed=self._seed, clusters=households)
-            found[name] |= bootstrap(new, seed=self._seed, clusters=households[part.want.has_new])
+            found[name] = {}
+            for values, households in self._measured(part, lists):
+                found[name] |= bootstrap(values, seed=self._seed, clusters=households)
         return found
 
     def _values(self, part: Part, lists: Lists) -> Iterator[tuple[str, tuple[Values, Int32]]]:
         """(metric, (value, household) of each request that counts)."""
+        for of_some, households in self._measured(part, lists):
+            for name, values in of_some.items():
+                yield name, (values, households)
+
+    def _measured(self, part: Part, lists: Lists) -> Iterator[tuple[dict[str, Values], Int32]]:
+        """(metric → value of each request that counts, their households), where any does."""
         households = self._households(part)
         every, new = lists.metrics(part.want)
-        for name, values in every.items():
-            yield name, (values, households)
-        for name, values in new.items():
-            yield name, (values, households[part.want.has_new])
+        yield every, households
+        yield new, households[part.want.has_new]
+        four = self._four_each(part)
+        if len(four):
+            yield (
+                {f"{FOUR_EACH}{name}@{K}": every[f"{name}@{K}"][four] for name in ("ndcg", "recall")},
+                households[four],
+            )
+
+    def _four_each(self, part: Part) -> npt.NDArray[np.int64]:
+        """Requests of the sample `FOUR_EACH`."""
+        log = self._journey.log
+        late = log.day[part.given.basket] >= (SINCE - self._journey.begun) / DAY_MS
+        known = np.array([len(item) > 0 for item, _ in part.given.histories], np.bool_)
+        household = self._households(part)
+        drawn = np.random.default_rng(self._seed).permutation(np.flatnonzero(late & known))
+        drawn = drawn[np.argsort(household[drawn], kind="stable")]
+        rank = np.arange(len(drawn)) - np.searchsorted(household[drawn], household[drawn])
+        return np.sort(drawn[rank < PER_HOUSEHOLD])
 
     def _households(self, part: Part) -> Int32:
         return self._journey.log.household[part.given.basket]

@@ -30,6 +30,8 @@ class JourneyLog:
     departments: int
     groups: Mapping[str, Sequence[str]]
     """Attribute → its value for each household."""
+    begun: int
+    """Day 0 of the log, in ms since 1970."""
     baskets: int
     """In the source, those without a line of the catalogue included."""
     lines_left_out: int
@@ -79,9 +81,15 @@ def read(tables: JourneyTables, catalogue: Catalogue) -> JourneyLog:
         households=len(households),
     )
     department = np.unique(shelf.department[offered], return_inverse=True)[1].astype(np.int32)
-    groups = _groups(tables, households)
-    left_out = int((number < 0).sum())
-    return JourneyLog(log, department, int(department.max()) + 1, groups, len(np.unique(basket)), left_out)
+    return JourneyLog(
+        log,
+        department,
+        int(department.max()) + 1,
+        _groups(tables, households),
+        begun=int(at.min()),
+        baskets=len(np.unique(basket)),
+        lines_left_out=int((number < 0).sum()),
+    )
 
 
 def _shelf(tables: JourneyTables, sold: Int64) -> _Products:

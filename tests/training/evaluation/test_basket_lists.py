@@ -18,7 +18,7 @@ def requests() -> Batch:
         own = (np.array(items[:1], np.int32), np.ones(min(count, 1), np.float32))
         return Asked(basket, np.array(items, np.int32), facts, np.zeros(count, bool), own, np.array([7, 8], np.int32))
 
-    return batch([one(0, [4, 2, 9]), one(1, [1, 3])])
+    return batch([one(0, [4, 2, 9]), one(1, [1, 3])], 2)
 
 
 LOG = BasketLog(

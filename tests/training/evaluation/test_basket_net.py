@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.evaluation.basket_net import Lists, Net, Shape, _forward, _gradients, fit, joined
+from training.evaluation.basket_net import Lists, Net, Shape, _forward, _gradients, fit
 
 
 def lists(requests: int = 120, candidates: int = 8, seed: int = 0) -> Lists:
@@ -66,14 +66,6 @@ def test_gradients_are_those_of_the_listwise_loss() -> None:
                 moved[number][at] += step
                 ends.append(loss(moved))
             assert abs((ends[0] - ends[1]) / 2e-6 - gradient[at]) < 1e-3
-
-
-def test_parts_are_joined_under_each_other() -> None:
-    whole, more = lists(4), lists(3, seed=1)
-    both = joined([whole, more])
-    assert both.start.tolist() == list(range(0, 57, 8))
-    assert both.inputs[32:].tolist() == more.inputs.tolist()
-    assert both.wanted.tolist() == [*whole.wanted.tolist(), *more.wanted.tolist()]
 
 
 def test_inputs_far_out_are_cut() -> None:

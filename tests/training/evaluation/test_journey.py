@@ -87,7 +87,7 @@ def test_what_is_an_item_does_not_depend_on_sales_of_later_weeks(tmp_path: Path,
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="recommendable, every-line"):
+    with pytest.raises(BadRequest, match="every-line, recommendable"):
         journey.load(write_journey(tmp_path), "random")
 
 
