@@ -137,13 +137,14 @@ def fill(
     noise = _gumbel(_slot_keys(seed, drawn), shortlist.hashes)
     floors = sampling.exploration_slots if sampling.floor else ()
     explored = [slot - 1 for slot in floors if slot <= drawn and _coin(seed, slot - 1) < sampling.floor]
-    tau = sampling.tau
+    tau, race = sampling.tau, np.empty(len(shortlist))
 
     def pick(slot: int, logits: Floats) -> int:
         if slot in explored:
-            race = np.where(logits > 0.5 * _TAKEN, noise[slot], _TAKEN)
+            np.copyto(race, _TAKEN)
+            np.copyto(race, noise[slot], where=logits > 0.5 * _TAKEN)
         elif tau > 0 and slot < drawn:
-            race = logits + noise[slot]
+            np.add(logits, noise[slot], race)
         else:
             return _best(slot, logits)
         winner = int(race.argmax())
@@ -260,27 +261,27 @@ def _walk(
     taken = -_TAKEN / step
     price = (taken, *POINTS)[: len(kinds)]
     lost = np.zeros(size)  # points, whose sums are exact: equal losses in another order must stay ties
-    paid: set[tuple[int, int]] = set()
+    paid: list[set[int]] = [set() for _ in kinds]
     for column in forced.values():
         lost[kinds[0] == kinds[0, column]] += taken
-    rows, same = np.empty((min(slots, head), size)), np.empty(kinds.shape)
+    # what follows is done for every slot: results go into arrays made once, and numbers are arrays already
+    rows, same, more, falls = np.empty((min(slots, head), size)), np.empty(kinds.shape), np.empty(size), np.array(-step)
     columns: list[int] = []
-    for slot in range(len(rows)):
-        logits = rows[slot]
-        np.multiply(lost, -step, logits)
-        logits += start
+    for slot, logits in enumerate(rows):
+        np.multiply(lost, falls, logits)
+        np.add(logits, start, logits)
         column = forced[slot] if slot in forced else pick(slot, logits)
         if column < 0:
             break
         columns.append(column)
         due = list(price)
-        for shared in enumerate(kinds[:, column].tolist()):
-            if shared in paid:
-                due[shared[0]] = 0.0
+        for kind, name in enumerate(kinds[:, column].tolist()):
+            if name in paid[kind]:
+                due[kind] = 0.0
             else:
-                paid.add(shared)
+                paid[kind].add(name)
         np.equal(kinds, kinds[:, column : column + 1], same)
-        lost += np.dot(due, same)
+        np.add(lost, np.array(due).dot(same, more), lost)
     if len(columns) < head or slots <= head:
         return _Walked(columns, rows[: len(columns)], start)
     rest, logits_there = _best_of_the_rest(start, lost, kinds, step, paid, slots - head)
@@ -288,7 +289,7 @@ def _walk(
 
 
 def _best_of_the_rest(
-    start: Floats, lost: Floats, kinds: Kinds, step: float, paid: set[tuple[int, int]], slots: int
+    start: Floats, lost: Floats, kinds: Kinds, step: float, paid: Sequence[set[int]], slots: int
 ) -> tuple[list[int], list[float]]:
     """The columns that go on being the best of what is left, and their logits there. Logits only fall, so one that is
     still on top after it was brought up to date is the best: a pass over all candidates per slot took 2.5 of the 4.3 ms
@@ -299,10 +300,7 @@ def _best_of_the_rest(
     heapify(heap)
     columns: list[int] = []
     found: list[float] = []
-    told: list[set[int]] = [set() for _ in kinds]
-    for kind, name in paid:
-        told[kind].add(name)
-    labels, *others = told
+    labels, *others = paid
     base = [set(known) for known in others]  # what `lost` already holds
     while heap and len(columns) < slots:
         was, column = heap[0]
@@ -353,24 +351,26 @@ def _slate(
 ) -> Slate:
     """The slate with its propensities."""
     columns, count, head = walked.columns, len(walked.columns), len(walked.logits)
+    if not count:
+        return Slate((), ())
     soft = _soft(walked.logits, sampling)
-    own = soft[np.arange(head), columns[:head]] if head else np.empty(0)
+    own = soft[np.arange(head), columns[:head]]
     shares = [*(own / np.maximum(soft.sum(axis=1), _TINY)).tolist(), *[1.0] * (count - head)]
-    for slot in range(head):
+    for slot in range(head) if sampling.floor else ():
         floor = sampling.floor_at(slot)
-        if slot in forced:
-            shares[slot] = 1.0
-        elif floor:
+        if floor:
             left = walked.logits[slot] > 0.5 * _TAKEN
             uniform = float(left[columns[slot]]) / max(int(left.sum()), 1)
             shares[slot] = (1.0 - floor) * shares[slot] + floor * uniform
-    lost = walked.chosen() - walked.start[columns] if count else np.empty(0)
+    lost = walked.chosen() - walked.start[columns]
     lost *= sampling.tau if sampling.tau > 0 else 1.0
-    lost[[slot for slot in forced if slot < count]] = 0.0
+    for slot in forced:
+        if slot < count:
+            shares[slot], lost[slot] = 1.0, 0.0
     return Slate(
         tuple(columns),
         tuple(shares),
-        tuple((shortlist.gains[columns] + lost).astype(np.float32).tolist()) if count else (),
+        tuple((shortlist.gains[columns] + lost).astype(np.float32).tolist()),
         tuple([slot for slot in explored if slot < count and slot not in forced]),
         tuple([slot for slot in forced if slot < count]),
     )
