@@ -6,7 +6,7 @@ asks about changed just before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log, nan
 from typing import Final, NamedTuple
@@ -15,6 +15,7 @@ from actors.quantity import NEVER
 from actors.scores import RFM
 from actors.segment_definition import Definition
 from actors.segment_rules import DURATIONS, FLAGS, NUMBERS, SIGNALS_KNOWN, TEXTS, Subject
+from actors.segment_subject import Surroundings
 
 QUINTILE_SHARES: Final = (0.2, 0.4, 0.6, 0.8)
 
@@ -101,6 +102,17 @@ class Evaluation:
 
     def _bits_reading(self, tokens: frozenset[str]) -> int:
         return sum(each.bit for each in self._asked if not each.definition.reads.isdisjoint(tokens))
+
+
+def surroundings(levels: Iterable[tuple[str, float, float | None]], member: Callable[[str], bool]) -> Surroundings:
+    """What rules may ask beside a profile; ``levels``: (field, share, level) of the live population."""
+    known = {(field, share): level for field, share, level in levels if level is not None}
+    cuts = {
+        field: tuple([known[field, share] for share in QUINTILE_SHARES])
+        for field in RFM
+        if all((field, share) in known for share in QUINTILE_SHARES)
+    }
+    return Surroundings(member, known, cuts)
 
 
 def levels_of(subject: Subject, fields: Sequence[str]) -> tuple[list[tuple[float, float]], int]:

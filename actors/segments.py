@@ -17,9 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.quantity import NEVER
-from actors.scores import RFM
 from actors.segment_definition import Definition, Definitions, understood
-from actors.segment_evaluation import QUINTILE_SHARES, Evaluation, levels_of
+from actors.segment_evaluation import Evaluation, levels_of, surroundings
 from actors.segment_levels import Levels
 from actors.segment_levels import moved as level_moved
 from actors.segment_members import Members
@@ -181,13 +180,7 @@ class Segments:
         self.around = self._surroundings()
 
     def _surroundings(self) -> Surroundings:
-        levels = {(field, share): level for field, share, level in self.meta.levels if level is not None}
-        cuts = {
-            field: tuple([levels[field, share] for share in QUINTILE_SHARES])
-            for field in RFM
-            if all((field, share) in levels for share in QUINTILE_SHARES)
-        }
-        return Surroundings(self.evaluation.standing.member, levels, cuts)
+        return surroundings(self.meta.levels, self.evaluation.standing.member)
 
     def numbers(self) -> dict[str, float]:
         """Figures for metrics, of all segments together."""

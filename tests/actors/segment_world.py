@@ -203,16 +203,16 @@ class SegmentWorld:
         """Each once, in order, and what they come to is membership; the profile has heard of it."""
         everybody = self.everybody()
         told: dict[str, set[str]] = {}
-        for (name, segment), moves in self.transitions().items():
+        for (owner, segment), moves in self.transitions().items():
             assert [entered for _, entered in moves] == [n % 2 == 0 for n in range(len(moves))], (segment, moves)
             times = [at for at, _ in moves]
             assert times == sorted(set(times)), (segment, moves)
             if moves[-1][1]:
-                told.setdefault(name, set()).add(segment)
+                told.setdefault(owner, set()).add(segment)
         for world in self.worlds:
             for name, blob in world.state.scan(PROFILES):
                 key = key_of(ProfileSubject(blob, 0).seen, SECRETS.key_hash, name)
                 assert told.get(name.hex(), set()) == everybody[str(key)], key
                 subject = ProfileSubject(blob, 0)
                 if subject.counts():
-                    assert {name for name, _ in entered_before(subject.seen)} == everybody[str(key)], key
+                    assert {segment for segment, _ in entered_before(subject.seen)} == everybody[str(key)], key
