@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import Final
 
@@ -20,7 +20,19 @@ from events.errors import BadId
 from events.types import Impression, Interaction
 from serving.decision import Place
 from serving.decision_period import Answered, DecisionPeriod, Period
-from training.attribution import DEFAULT_WINDOWS, EARLY_US, HOUR_US, Act, Impressed, Row, Windows, act_of, counts_for
+from training.attribution import (
+    DEFAULT_WINDOWS,
+    EARLY_US,
+    HOUR_US,
+    Act,
+    Impressed,
+    Row,
+    Windows,
+    act_of,
+    counts_for,
+    latest,
+    waits,
+)
 
 LATE_US: Final = 24 * HOUR_US
 """An impression later than this after its answer is not one of it, as for the learner."""
@@ -44,6 +56,8 @@ class _Open:
     rows: list[Row | None]
     seen: Impressed | None = None
     """The first impression of it: all its windows count from there."""
+    early: list[Act] = field(default_factory=list)
+    """Acts that name it, on items that were not seen yet."""
 
 
 class Joining:
@@ -52,7 +66,7 @@ class Joining:
     def __init__(self, windows: Windows = DEFAULT_WINDOWS) -> None:
         self._windows = windows
         self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._latest: dict[tuple[bytes, str], Row] = {}
+        self._rows: dict[tuple[bytes, str], list[Row]] = {}
         self._answered: dict[tuple[bytes, str], _Open] = {}
 
     def add(self, fact: Answered | Impressed | Act) -> None:
@@ -85,8 +99,10 @@ class Joining:
             key = (one.answered.subject, item)
             if self._answered.get(key) is one:
                 del self._answered[key]
-            if row is not None and self._latest.get((row.subject, item)) is row:
-                del self._latest[row.subject, item]
+            if row is not None:
+                self._rows[row.subject, item].remove(row)
+                if not self._rows[row.subject, item]:
+                    del self._rows[row.subject, item]
         return JoinedList(one.answered, tuple(one.rows), closed)
 
     def _answer(self, answered: Answered) -> None:
@@ -110,9 +126,10 @@ class Joining:
             row = one.rows[place]
             if row is None:
                 row = one.rows[place] = Row(one.answered.place.text, item, opened.subject, opened.at)
-            known = self._latest.get((row.subject, item))
-            if known is None or row.at >= known.at:
-                self._latest[row.subject, item] = row
+                self._rows.setdefault((row.subject, item), []).append(row)
+                for act in one.early:
+                    if item in act.items and seen.at - act.at <= waits(self._windows):
+                        self._late(row, act)
 
     def _list_of(self, seen: Impressed, item: str) -> _Open | None:
         """The list an item was seen in. An id of ours that is not here leads nowhere else: that list was answered
@@ -123,13 +140,21 @@ class Joining:
                 return named
         return self._answered.get((seen.subject, item))
 
+    def _late(self, row: Row, act: Act) -> None:
+        if counts_for(row.at, act, self._windows, named=True):
+            row.outcome_at.setdefault(act.outcome, act.at)
+
     def _act(self, act: Act) -> None:
         listed = self._open.get(act.list_id) if act.list_id else None
+        if listed is not None and any(
+            listed.rows[listed.places[item]] is None for item in act.items if item in listed.places
+        ):
+            listed.early.append(act)
         for item in act.items:
             place = listed.places.get(item) if listed is not None else None
             row = listed.rows[place] if listed is not None and place is not None else None
             if row is None or not counts_for(row.at, act, self._windows, named=True):
-                row = self._latest.get((act.subject, item))
+                row = latest(self._rows.get((act.subject, item), ()), act.at)
                 if row is None or not counts_for(row.at, act, self._windows, named=False):
                     continue
             row.outcome_at.setdefault(act.outcome, act.at)

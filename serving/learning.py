@@ -176,6 +176,7 @@ LEFT_OUT: Final = {
     "rows_late": "late",
     "rows_capped": "row_cap",
     "acts_capped": "act_cap",
+    "acts_not_held": "act_early",
     "rows_crowded_out": "crowded_out",
     "rows_forgotten": "forgotten",
     "rows_lost": "lost",
@@ -196,7 +197,7 @@ def learner_numbers(learner: LearnerProjection) -> dict[str, float]:
     for outcome in OUTCOMES:
         found[series("everfold_learner_rows_total", outcome=outcome)] = counts.get(f"learned_{outcome}", 0)
         found[series("everfold_learner_positives_total", outcome=outcome)] = counts.get(f"positive_{outcome}", 0)
-        for how in ("list", "subject"):
+        for how in ("list", "subject", "late"):
             joined = counts.get(f"joined_{outcome}_{how}", 0)
             found[series("everfold_learner_acts_total", outcome=outcome, joined=how)] = joined
         unjoined = counts.get(f"unjoined_{outcome}", 0)

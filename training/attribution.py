@@ -7,6 +7,10 @@
 An act belongs to the row its ``list_id`` names, else to the latest row of the same subject and item; and only while the
 row's window for that outcome is open. Times are those of the log (``appended``): the join then says what the system
 knew, and a window that is closed stays closed.
+
+An act may come before the impression of the list it names: from another device's queue, through another partition. It
+waits for as long as a click may follow an impression; when its row is seen meanwhile, it belongs to that row too,
+whatever it was joined to at first: to call the row not acted on would be a lie.
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ from training.learned import OUTCOMES, Outcome
 
 HOUR_US: Final = 3_600_000_000
 EARLY_US: Final = 5_000_000
-"""How long before its impression an act that names the list may be appended. The two may lie in different partitions
-(seen anonymously, clicked as a known user) and travel in one flush of an SDK; partitions stamp one after the other."""
+"""How much earlier than acts an impression counts as appended where facts are put into order. The two may lie in
+different partitions (seen anonymously, clicked as a known user) and travel in one flush of an SDK; partitions stamp one
+after the other."""
 
-How: TypeAlias = Literal["list", "subject", "unjoined"]
-"""Joined by ``list_id``; by (subject, item); or belonging to no open row."""
+How: TypeAlias = Literal["list", "subject", "unjoined", "late"]
+"""Joined by ``list_id``; by (subject, item); or belonging to no open row. And ``late``: to the row it names, which was
+seen after it; counted before as one of the last two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,12 @@ def act_of(subject: bytes, at: int, event: Interaction) -> Act | None:
 def counts_for(row_at: int, act: Act, windows: Windows, *, named: bool) -> bool:
     """Whether ``act`` happened inside the window of a row seen at ``row_at``; ``named``: it names the row's list."""
     waited = act.at - row_at
-    return (-EARLY_US if named else 0) <= waited <= windows.of(act.outcome)
+    return (-waits(windows) if named else 0) <= waited <= windows.of(act.outcome)
+
+
+def waits(windows: Windows) -> int:
+    """How long an act waits for the impression of the list it names, us."""
+    return max(EARLY_US, windows.click)
 
 
 def in_order(facts: Iterable[Impressed | Act]) -> list[Impressed | Act]:
@@ -151,6 +162,7 @@ def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDO
     rows: dict[tuple[str, str], Row] = {}
     first: dict[str, Impressed] = {}
     shown_to: dict[tuple[bytes, str], list[Row]] = {}
+    early: dict[tuple[str, str], list[Act]] = {}
     counts: Counter[tuple[Outcome, How]] = Counter()
     for fact in in_order(facts):
         if isinstance(fact, Impressed):
@@ -159,12 +171,18 @@ def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDO
                 if (fact.list_id, item) not in rows:
                     row = rows[fact.list_id, item] = Row(fact.list_id, item, opened.subject, opened.at)
                     shown_to.setdefault((row.subject, item), []).append(row)
+                    for act in early.get((fact.list_id, item), ()):
+                        if fact.at - act.at <= waits(windows) and counts_for(row.at, act, windows, named=True):
+                            row.outcome_at.setdefault(act.outcome, act.at)
+                            counts[act.outcome, "late"] += 1
             continue
         for item in fact.items:
             named = rows.get((fact.list_id, item)) if fact.list_id else None
+            if named is None and fact.list_id:
+                early.setdefault((fact.list_id, item), []).append(fact)
             how: How = "list"
             if named is None or not counts_for(named.at, fact, windows, named=True):
-                how, named = "subject", _latest(shown_to.get((fact.subject, item), ()), fact.at)
+                how, named = "subject", latest(shown_to.get((fact.subject, item), ()), fact.at)
                 if named is None or not counts_for(named.at, fact, windows, named=False):
                     how, named = "unjoined", None
             counts[fact.outcome, how] += 1
@@ -173,7 +191,7 @@ def attribute(facts: Iterable[Impressed | Act], windows: Windows = DEFAULT_WINDO
     return Attributed(list(rows.values()), counts)
 
 
-def _latest(rows: Sequence[Row], at: int) -> Row | None:
+def latest(rows: Sequence[Row], at: int) -> Row | None:
     """The row whose list was shown last, at ``at`` at the latest; of two shown at once the later given."""
     shown = [(row.at, place) for place, row in enumerate(rows) if row.at <= at]
     return rows[max(shown)[1]] if shown else None
@@ -181,5 +199,5 @@ def _latest(rows: Sequence[Row], at: int) -> Row | None:
 
 def counted(counts: Counter[tuple[Outcome, How]]) -> dict[str, int]:
     """``counts`` as plain names, complete: ``click_list`` and so on."""
-    hows: tuple[How, ...] = ("list", "subject", "unjoined")
+    hows: tuple[How, ...] = ("list", "subject", "unjoined", "late")
     return {f"{outcome}_{how}": counts[outcome, how] for outcome in OUTCOMES for how in hows}

@@ -78,8 +78,9 @@ def stories(draw: st.DrawFn) -> tuple[list[Answered], list[Impressed | Act]]:
         when = START + draw(st.integers(0, 20 * DAY))
         near = draw(st.sampled_from([None, *[fact.at for fact in facts]]))
         if near is not None:
-            when = near + draw(st.sampled_from([-EARLY_US, -1, 0, MINUTE, HOUR, 2 * DAY]))
+            when = near + draw(st.sampled_from([-30 * MINUTE, -MINUTE, -EARLY_US, -1, 0, MINUTE, HOUR, 2 * DAY]))
         named = draw(st.sampled_from(["", "elsewhere", *[one.place.text for one in decisions]]))
+        when = max([when, *[one.at for one in decisions if one.place.text == named]])  # nobody names what is not there
         items = tuple(draw(st.lists(st.sampled_from(ITEMS), min_size=1, unique=True)))
         facts.append(Act(draw(st.sampled_from([ANN, BOB])), items, draw(st.sampled_from(OUTCOMES)), when, named))
     return decisions, facts

@@ -54,11 +54,31 @@ def test_every_outcome_has_a_window_of_its_own(outcome: str, window: int) -> Non
     assert outcomes([seen, Act(ANN, ("tea",), outcome, window + 1)]) == {("r1", "tea"): []}  # type: ignore[arg-type]
 
 
-def test_an_act_before_the_impression_joins_only_by_the_list_and_only_within_seconds() -> None:
-    seen = Impressed("r1", ANN, ("tea",), 10_000_000)
-    assert outcomes([seen, Act(ANN, ("tea",), "click", 5_000_000, "r1")])["r1", "tea"] == ["click"]
-    assert outcomes([seen, Act(ANN, ("tea",), "click", 4_999_999, "r1")])["r1", "tea"] == []
-    assert outcomes([seen, Act(ANN, ("tea",), "click", 9_999_999)])["r1", "tea"] == []
+def test_an_act_before_the_impression_joins_only_by_the_list_and_only_while_a_click_could_follow_one() -> None:
+    seen = Impressed("r1", ANN, ("tea",), 40 * MINUTE)
+    assert outcomes([seen, Act(ANN, ("tea",), "click", 10 * MINUTE, "r1")])["r1", "tea"] == ["click"]
+    assert outcomes([seen, Act(ANN, ("tea",), "click", 10 * MINUTE - 1, "r1")])["r1", "tea"] == []
+    assert outcomes([seen, Act(ANN, ("tea",), "click", 40 * MINUTE - 1)])["r1", "tea"] == []
+
+
+def test_an_act_that_was_given_to_another_list_belongs_to_the_one_it_names_once_that_is_seen() -> None:
+    facts = [
+        Impressed("r1", ANN, ("tea",), 0),
+        Act(ANN, ("tea",), "click", MINUTE, "r2"),
+        Impressed("r2", ANN, ("tea", "milk"), 2 * MINUTE),
+    ]
+    assert outcomes(facts) == {("r1", "tea"): ["click"], ("r2", "tea"): ["click"], ("r2", "milk"): []}
+    counts = counted(attribute(facts).counts)
+    assert (counts["click_subject"], counts["click_late"]) == (1, 1)
+
+
+def test_an_act_on_an_item_seen_later_in_a_list_that_was_seen_before_counts() -> None:
+    facts = [
+        Impressed("r1", ANN, ("tea",), 0),
+        Act(ANN, ("milk",), "click", MINUTE, "r1"),
+        Impressed("r1", ANN, ("milk",), 2 * MINUTE),
+    ]
+    assert outcomes(facts) == {("r1", "tea"): [], ("r1", "milk"): ["click"]}
 
 
 def test_all_windows_of_a_list_count_from_its_first_impression() -> None:
@@ -110,5 +130,7 @@ def test_no_outcome_lies_outside_its_window_and_every_act_is_counted(facts: list
     done = attribute(facts)
     for row in done.rows:
         for outcome, at in row.outcome_at.items():
-            assert -5_000_000 <= at - row.at <= WINDOWS.of(outcome)
-    assert sum(done.counts.values()) == sum(len(fact.items) for fact in facts if isinstance(fact, Act))
+            assert -30 * MINUTE <= at - row.at <= WINDOWS.of(outcome)
+    assert sum(count for (_, how), count in done.counts.items() if how != "late") == sum(
+        len(fact.items) for fact in facts if isinstance(fact, Act)
+    )

@@ -2,10 +2,11 @@
 
     pending     list id → the list, who saw it, what came of it
     by_subject  subject → (shown at, list id) of its lists, in that order
-    due         (log time, kind, id) → ∅   what ends then: a window of a list, or the memory of a refusal
+    due         (log time, kind, id) → ∅   what ends then: a window of a list, or the memory of something
     shown_order (shown at, list id) → ∅    for making room
     refused     subject → when it refused personalization
-    taught      subject → (hour, rows, acts): what it has taught within this hour of log time
+    taught      subject → (hour, rows, acts): what it has taught within this hour of log time, until the hour is over
+    held        list id → acts that name it, on items that were not seen yet
 
 Changes are held in memory until they are committed; reading sees them.
 """
@@ -21,7 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from actors.state import Change, StateReader
-from training.attribution import HOUR_US, Act, counts_for
+from training.attribution import HOUR_US, Act, counts_for, waits
 from training.learned import OUTCOMES, Outcome
 from training.learner.settings import LearnerSettings
 from training.learner.shown import ShownList
@@ -32,9 +33,17 @@ DUE: Final = "due"
 ORDER: Final = "shown_order"
 REFUSED: Final = "refused"
 TAUGHT: Final = "taught"
+HELD: Final = "held"
 
 KIND_FORGET: Final = len(OUTCOMES)
 """Kind of a due row that ends the memory of a refusal; lower ones are outcomes whose window closes."""
+KIND_TAUGHT: Final = KIND_FORGET + 1
+"""Ends an hour of what one person taught."""
+KIND_HELD: Final = KIND_FORGET + 2
+"""Ends the wait of acts for the list they name."""
+HELD_MAX: Final = 10_000
+"""Lists that acts wait for at once, some 100 bytes each: whoever sends clicks for lists nobody sees fills no disk."""
+HELD_PER_LIST: Final = 16
 LIST_ID_BYTES_MAX: Final = 64
 LISTS_PER_PERSON: Final = 256
 """Lists of one person that wait at once: thirty-six a day. Beyond, the one shown first gives way."""
@@ -64,6 +73,16 @@ class Pending(msgspec.Struct, array_like=True):
     """Outcomes not learned yet."""
 
 
+class _Held(msgspec.Struct, array_like=True):
+    """An act that waits."""
+
+    subject: bytes
+    at: int
+    kind: int
+    """Number of the outcome."""
+    items: tuple[str, ...]
+
+
 class Joined(NamedTuple):
     """An act that belongs to a shown row."""
 
@@ -73,6 +92,15 @@ class Joined(NamedTuple):
     slot: int
     first: bool
     """Whether nothing had come of the row before."""
+
+
+class Acted(NamedTuple):
+    """What became of an act."""
+
+    joined: list[Joined]
+    unseen: list[str]
+    """Items that are not seen yet in the list it names, or all, where the board does not know that list. Whoever knows
+    that it was answered may `hold` them."""
 
 
 class Board:
@@ -88,11 +116,13 @@ class Board:
         self._oldest_from = b""
         """Of the order, what lies before was given up since the last commit."""
         self.count = count
+        self.held = sum(1 for _ in store.scan(HELD))
+        """Lists that acts wait for."""
         self.counts: Counter[str] = Counter()
         """What happened since `changes` was last called."""
 
-    def show(self, list_id: str, subject: bytes, at: int, shown: ShownList, items: Sequence[str]) -> None:
-        """``items`` of a list were seen by ``subject`` at ``at`` (us)."""
+    def show(self, list_id: str, subject: bytes, at: int, shown: ShownList, items: Sequence[str]) -> list[Joined]:
+        """``items`` of a list were seen by ``subject`` at ``at`` (us). Returns what had been done with them before."""
         slots = {item: slot for slot, item in enumerate(shown.items)}
         seen = sorted({slots[item] for item in items if item in slots})
         self.counts["seen_elsewhere"] += len(items) - len(seen)
@@ -101,25 +131,31 @@ class Board:
             if at - shown.at > self._settings.late_us:
                 self.counts["rows_late"] += len(seen)
             elif seen and self._may_teach(subject, at, len(seen)):
-                self._open(list_id, Pending(subject, at, shown.surface, shown.items, seen, ([], [], []), [], [0, 1, 2]))
-            return
+                pending = Pending(subject, at, shown.surface, shown.items, seen, ([], [], []), [], [0, 1, 2])
+                self._open(list_id, pending)
+                return self._late(list_id, pending, seen, at)
+            return []
         fresh = [slot for slot in seen if slot not in pending.seen]
         if not fresh:
-            return
+            return []
         if 0 not in pending.open or at - pending.at > self._settings.windows.click:
             self.counts["rows_late"] += len(fresh)
         elif self._may_teach(pending.subject, at, len(fresh)):
             pending.seen.extend(fresh)
             self._put(PENDING, list_id.encode(), _ENCODE(pending))
+            return self._late(list_id, pending, fresh, at)
+        return []
 
-    def act(self, act: Act) -> list[Joined]:
+    def act(self, act: Act) -> Acted:
         """Join an act, item by item."""
-        joined: list[Joined] = []
+        acted = Acted([], [])
         read: dict[str, Pending | None] = {}
         mine: list[str] | None = None
         for item in act.items:
             how, found = "list", self._named(act, item, read)
             if found is None:
+                if self._unseen(act, item, read):
+                    acted.unseen.append(item)
                 mine = self._within(act) if mine is None else mine
                 how, found = "subject", self._latest(item, mine, read)
             if found is None:
@@ -128,15 +164,38 @@ class Board:
             self.counts[f"joined_{act.outcome}_{how}"] += 1
             marked = self._mark(act, *found)
             if marked is not None:
-                joined.append(marked)
-        return joined
+                acted.joined.append(marked)
+        return acted
+
+    def hold(self, act: Act, items: Sequence[str]) -> None:
+        """Keep an act on ``items`` of the list it names until they are seen there, or it has waited long enough."""
+        name = act.list_id.encode()
+        held = self._held(name)
+        if len(held) >= HELD_PER_LIST or (not held and self.held >= HELD_MAX):
+            self.counts["acts_not_held"] += len(items)
+            return
+        self.held += not held
+        held.append(_Held(act.subject, act.at, OUTCOMES.index(act.outcome), tuple(items)))
+        self._put(HELD, name, _ENCODE(held))
+        self._put(DUE, _due_key(act.at + waits(self._settings.windows), KIND_HELD, name), b"")
 
     def forget(self, subject: bytes) -> None:
-        """Drop everything that waits of one subject: erased, or no longer consenting."""
+        """Drop everything that waits of one subject: erased, or no longer consenting. How much it taught within the
+        hour stays known: whoever takes consent back and gives it again has not taught less."""
         for list_id, pending in self._lists_of(subject):
             self.counts["rows_forgotten"] += len(pending.seen)
             self._drop(list_id, pending)
-        self._put(TAUGHT, subject, None)
+        for name in self._held_names() if self.held else ():
+            self._keep_held(name, [held for held in self._held(name) if held.subject != subject])
+
+    def erase(self, subject: bytes) -> None:
+        """`forget`, and how much it taught: a person who comes back is another subject."""
+        self.forget(subject)
+        row = self._get(TAUGHT, subject)
+        if row is not None:
+            hour = msgspec.msgpack.decode(row, type=tuple[int, int, int])[0]
+            self._put(TAUGHT, subject, None)
+            self._put(DUE, _due_key((hour + 1) * HOUR_US, KIND_TAUGHT, subject), None)
 
     def refuse(self, subject: bytes, at: int) -> None:
         """``subject`` takes personalization back at ``at`` (us): what waits is dropped, and lists answered before are
@@ -161,8 +220,8 @@ class Board:
         for key in self._due_until(clock):
             kind, name = key[8], key[9:]
             self._put(DUE, key, None)
-            if kind == KIND_FORGET:
-                self._put(REFUSED, name, None)
+            if kind >= KIND_FORGET:
+                self._expire(kind, name, _AT.unpack_from(key)[0])
                 continue
             list_id = name.decode()
             pending = self._pending(list_id)
@@ -193,6 +252,16 @@ class Board:
         self._oldest_from = b""
         return out
 
+    def _expire(self, kind: int, name: bytes, at: int) -> None:
+        """What is remembered beside lists ends at ``at`` (us)."""
+        if kind == KIND_FORGET:
+            self._put(REFUSED, name, None)
+        elif kind == KIND_HELD:
+            wait = waits(self._settings.windows)
+            self._keep_held(name, [held for held in self._held(name) if held.at + wait > at])
+        elif self._taught(name, at - 1)[0] * HOUR_US < at:
+            self._put(TAUGHT, name, None)
+
     def _look_ahead(self) -> tuple[int, int] | None:
         """(first, `CLOSE_MAX`-th) due time of what is committed."""
         if not self._soon_known:
@@ -206,17 +275,22 @@ class Board:
         if taught + rows > self._settings.rows_per_hour:
             self.counts["rows_capped"] += rows
             return False
-        self._put(TAUGHT, subject, _ENCODE((hour, taught + rows, acts)))
+        self._teach(subject, hour, taught + rows, acts)
         return True
 
     def _taught(self, subject: bytes, at: int) -> tuple[int, int, int]:
+        """(hour, rows, acts). What comes a little late counts for the hour that has begun."""
         row = self._get(TAUGHT, subject)
         hour = at // HOUR_US
         if row is not None:
             known = msgspec.msgpack.decode(row, type=tuple[int, int, int])
-            if known[0] == hour:
+            if known[0] >= hour:
                 return known
         return hour, 0, 0
+
+    def _teach(self, subject: bytes, hour: int, rows: int, acts: int) -> None:
+        self._put(TAUGHT, subject, _ENCODE((hour, rows, acts)))
+        self._put(DUE, _due_key((hour + 1) * HOUR_US, KIND_TAUGHT, subject), b"")
 
     def _open(self, list_id: str, pending: Pending) -> None:
         if self.count >= self._settings.lists_max:
@@ -256,8 +330,6 @@ class Board:
         self._put(ORDER, _AT.pack(pending.at) + name, None)
         left = [entry for entry in self._shown_to(pending.subject) if entry[1] != list_id]
         self._put(BY_SUBJECT, pending.subject, _ENCODE(left) if left else None)
-        if not left:
-            self._put(TAUGHT, pending.subject, None)
         for kind in pending.open:
             self._put(DUE, _due_key(pending.at + self._settings.windows.of(OUTCOMES[kind]), kind, name), None)
         self.count -= 1
@@ -271,6 +343,47 @@ class Board:
         if pending is None or slot < 0 or not counts_for(pending.at, act, self._settings.windows, named=True):
             return None
         return act.list_id, pending, slot
+
+    def _unseen(self, act: Act, item: str, read: dict[str, Pending | None]) -> bool:
+        """Whether the act may name a row that is still to be seen."""
+        if not act.list_id or len(act.list_id) > LIST_ID_BYTES_MAX:
+            return False
+        pending = self._read(act.list_id, read)
+        if pending is None:
+            return True
+        return 0 in pending.open and item in pending.items and pending.items.index(item) not in pending.seen
+
+    def _late(self, list_id: str, pending: Pending, slots: Sequence[int], at: int) -> list[Joined]:
+        """Join what was done with rows seen only at ``at`` (us)."""
+        windows, joined = self._settings.windows, []
+        for held in self._held(list_id.encode()) if self.held else ():
+            act = Act(held.subject, held.items, OUTCOMES[held.kind], held.at, list_id)
+            if at - act.at > waits(windows) or not counts_for(pending.at, act, windows, named=True):
+                continue
+            for slot in slots:
+                if pending.items[slot] in act.items:
+                    self.counts[f"joined_{act.outcome}_late"] += 1
+                    marked = self._mark(act, list_id, pending, slot)
+                    joined += [marked] if marked is not None else []
+        return joined
+
+    def _held(self, name: bytes) -> list[_Held]:
+        row = self._get(HELD, name)
+        return [] if row is None else msgspec.msgpack.decode(row, type=list[_Held])
+
+    def _held_names(self) -> list[bytes]:
+        """Every list that acts wait for, sorted."""
+        changed = {key: value for (table, key), value in self._changed.items() if table == HELD}
+        kept = {key for key, _ in self._store.scan(HELD) if key not in changed}
+        return sorted(kept | {key for key, value in changed.items() if value is not None})
+
+    def _keep_held(self, name: bytes, held: Sequence[_Held]) -> None:
+        """Of a list that acts wait for; none left: nothing waits for it."""
+        if not held and self._get(HELD, name) is not None:
+            self._put(HELD, name, None)
+            self.held -= 1
+        elif held:
+            self._put(HELD, name, _ENCODE(held))
 
     def _within(self, act: Act) -> list[str]:
         """The subject's lists whose window for the outcome is open, the last shown first."""
@@ -306,7 +419,7 @@ class Board:
             self.counts["acts_capped"] += 1
             pending.void.append(slot)
         else:
-            self._put(TAUGHT, pending.subject, _ENCODE((hour, rows, acts + 1)))
+            self._teach(pending.subject, hour, rows, acts + 1)
             pending.acted[kind].append(slot)
         self._put(PENDING, list_id.encode(), _ENCODE(pending))
         return None if capped else Joined(list_id, pending.seen, slot, first)

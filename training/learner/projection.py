@@ -43,7 +43,7 @@ from training.attribution import EARLY_US, act_of
 from training.drift import Detection, Monitor, Observed
 from training.learned import KEY, OUTCOMES, TABLE, Learned, pack
 from training.learner.blends import Blends, LearnedRow
-from training.learner.board import LIST_ID_BYTES_MAX, Board
+from training.learner.board import LIST_ID_BYTES_MAX, Board, Joined
 from training.learner.settings import LearnerSettings
 from training.learner.shown import ShownList, ShownSource
 from training.registry import DRIFT_KEY
@@ -166,7 +166,7 @@ class LearnerProjection:
     def _fact(self, fact: Fact) -> None:
         event, meta, subject = fact.payload.event, fact.payload.meta, fact.record.subject
         if isinstance(event, SubjectErased):
-            self._board.forget(subject)
+            self._board.erase(subject)
             return
         if isinstance(event, ModelPromoted):
             self._promoted(event.model)
@@ -205,16 +205,26 @@ class LearnerProjection:
         elif shown.test:
             self._counts["excluded_test"] += 1
         else:
-            self._board.show(event.list_id, fact.record.subject, fact.record.appended, shown, event.items)
+            joined = self._board.show(event.list_id, fact.record.subject, fact.record.appended, shown, event.items)
+            self._acted(joined)
 
     def _interaction(self, fact: Fact, event: Interaction) -> None:
         act = act_of(fact.record.subject, fact.record.appended, event)
-        if act is None or not self._board.count:
+        if act is None:
             return
-        for joined in self._board.act(act):
-            shown = self._shown(joined.list_id)
-            if joined.first and shown is not None:
-                self.blends.acted(shown, joined.seen, joined.slot)
+        acted = self._board.act(act)
+        self._acted(acted.joined)
+        shown = self._shown(act.list_id) if acted.unseen else None
+        if shown is not None and shown.personal and not shown.test:
+            unseen = [item for item in acted.unseen if item in shown.items]
+            if unseen:
+                self._board.hold(act, unseen)
+
+    def _acted(self, joined: Sequence[Joined]) -> None:
+        for each in joined:
+            shown = self._shown(each.list_id)
+            if each.first and shown is not None:
+                self.blends.acted(shown, each.seen, each.slot)
                 self._dirty = True
 
     def _promoted(self, model: str) -> None:

@@ -22,7 +22,7 @@ from events.types import Consented, DriftDetected, Meta, ModelPromoted, Signal, 
 from training.attribution import Windows
 from training.learned import KEY, TABLE, Learned, SurfaceWeights, unpack
 from training.learner.blends import Blends
-from training.learner.board import KIND_FORGET, LISTS_PER_PERSON
+from training.learner.board import KIND_FORGET, KIND_TAUGHT, LISTS_PER_PERSON
 from training.learner.settings import LearnerSettings
 
 
@@ -92,6 +92,52 @@ def test_acts_count_across_partitions_by_the_list_they_name() -> None:
     assert counts(learner)["joined_purchase_list"] == 1
 
 
+@pytest.mark.parametrize("late", [SECOND, 29 * MINUTE])
+def test_a_click_that_comes_before_its_impression_through_another_partition_is_no_negative(late: int) -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    shop.answer("r1", "tea", "milk", "soap")
+    shop.add(1, "known", did("click", "milk", list_id="r1"))
+    settle(learner, shop.now)
+    assert counts(learner)["unjoined_click"] == 1
+    learner = shop.learner(store)  # another process goes on
+    shop.now += late
+    shop.add(0, "anonymous", seen("r1", "tea", "milk", "soap"))
+    settle(learner, shop.now)
+    settle(learner, shop.now + SECOND)
+    assert len(set(published(store).surfaces["home"].hedge.tolist())) > 1, "Hedge learns from it at once"
+    settle(learner, START + 2 * HOUR)
+    assert (counts(learner)["learned_click"], counts(learner)["positive_click"]) == (3, 1)
+    assert counts(learner)["joined_click_late"] == 1
+    assert not list(store.scan("held"))
+
+
+def test_acts_wait_for_answered_lists_only() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    shop.answer("r1", "tea", "milk", personal=False)
+    for list_id in ("nobody answered this", "r1"):
+        shop.add(1, "ann", did("click", "milk", list_id=list_id))
+    shop.answer("r2", "tea")
+    shop.add(1, "ann", did("click", "soap", list_id="r2"))
+    settle(learner, shop.now)
+    assert not list(store.scan("held"))
+    shop.add(1, "ann", did("click", "tea", list_id="r2"))
+    settle(learner, shop.now)
+    assert rows_of(store, "ann")
+    shop.add(1, "ann", Consented({"personalization": False}))
+    settle(learner, shop.now)
+    assert not rows_of(store, "ann")
+
+
+def test_acts_are_counted_when_no_list_waits_too() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    shop.add(0, "ann", did("purchase", "tea", "milk"))
+    settle(learner, shop.now)
+    assert counts(learner)["unjoined_purchase"] == 2
+
+
 def test_hedge_learns_at_once() -> None:
     shop, store = Shop(), MemoryState()
     learner = shop.learner(store)
@@ -154,11 +200,12 @@ def test_a_bots_click_is_no_outcome() -> None:
 
 
 def rows_of(store: MemoryState, subject: str) -> list[bytes]:
-    """Everything in the learner's tables that names a person: the scan of its input."""
+    """Everything in the learner's tables that names a person: the scan of its input. Not what is remembered so that
+    nothing is learned: a refusal, and how much somebody taught within the hour."""
     who = subject.encode().ljust(16, b".")
-    tables = ("pending", "by_subject", "taught", "due", "shown_order")
+    tables = ("pending", "by_subject", "due", "shown_order", "held")
     found = ((table, key, value) for table in tables for key, value in store.scan(table) if who in key or who in value)
-    return [value for table, key, value in found if table != "due" or key[8] != KIND_FORGET]
+    return [value for table, key, value in found if table != "due" or key[8] not in (KIND_FORGET, KIND_TAUGHT)]
 
 
 def test_without_consent_there_is_no_row() -> None:
@@ -347,6 +394,10 @@ def traffic(shop: Shop, lists: int, seed: int) -> list[int]:
         chosen = [items[i] for i in random.permutation(20)[:4]]
         who, where = f"p{random.integers(6)}", int(random.integers(2))
         shop.answer(f"r{number}", *chosen, surface=str(random.choice(["home", "cart"])), seed=seed)
+        if random.random() < 0.2:  # before it is seen
+            shop.add(1 - where, who, did("click", chosen[0], list_id=f"r{number}"))
+            shop.now += int(random.integers(1, 2 * MINUTE))
+            looks.append(shop.now)
         shop.add(where, who, seen(f"r{number}", *chosen[: int(random.integers(1, 5))]))
         for _ in range(int(random.integers(3))):
             shop.now += int(random.integers(1, MINUTE))
@@ -395,6 +446,7 @@ def test_killed_at_any_step_and_restarted_it_equals_the_run_that_was_not() -> No
     whole = everything(run(shop, looks))
     assert whole["models"]
     assert whole["hedges"]
+    assert "joined_click_late" in str(whole["learner"])
     for seed in range(4):
         assert everything(run(shop, looks, kills=12, seed=seed)) == whole
 
