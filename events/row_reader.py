@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 from collections.abc import Iterator
@@ -51,10 +52,23 @@ def lines(path: Path, encoding: str = ENCODING) -> Iterator[tuple[int, str]]:
                 yield number, line
         except UnicodeDecodeError as wrong:
             raise BadRow(
-                f"{path} after line {number}: not {encoding} ({wrong.reason}); name the encoding of the file"
+                f"{path} line {_undecodable(path, encoding, number + 1)}: not {encoding.removesuffix('-sig')} "
+                f"({wrong.reason}): name the encoding of the file"
             ) from None
         except (EOFError, gzip.BadGzipFile, UnicodeError) as broken:
             raise BadRow(f"{path} after line {number}: {broken}") from None
+
+
+def _undecodable(path: Path, encoding: str, otherwise: int) -> int:
+    """The line that cannot be decoded: text is decoded ahead of the lines it is cut into."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                decoder.decode(line)
+            except UnicodeDecodeError:
+                return number
+    return otherwise
 
 
 def json_rows(path: Path, encoding: str = ENCODING) -> Iterator[Row]:

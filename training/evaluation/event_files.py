@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from events.errors import NotFound
 from events.reasons import Unfit
 from events.row_reader import ENCODING, BadRow, Row, rows
 from events.skew import parse_time
@@ -51,6 +52,8 @@ given who wrote down when."""
 def load(data: Path, encoding: str = ENCODING) -> HistoryTable:
     """The table of a file, or of the one such file in a folder. Raises `NotFound`, `BadData` and `BadRow`, naming file,
     line and field."""
+    if not data.exists():
+        raise NotFound(f"{data} is no file and no folder: give the file of events as --data")
     path = data if data.is_file() else _only_file(data)
     _known(encoding)
     users: list[str] = []
@@ -119,7 +122,11 @@ def _columns(path: Path, number: int, row: dict[str, object]) -> Columns:
         if known.user in row and known.item in row:
             missing = [name for name in (known.time, known.session) if name and name not in row]
             if missing:
-                raise BadRow(f"{path} line {number}: column {missing[0]} is missing")
+                raise BadRow(
+                    f"{path} line {number}: column {missing[0]} is missing, which files with {known.user} and "
+                    f"{known.item} have, found {', '.join(map(str, row))[:200]}: complete it, or name the columns "
+                    f"{GENERIC.user}, {GENERIC.item}, {GENERIC.time}, {GENERIC.session}"
+                )
             return known
     for name in (GENERIC.user, GENERIC.item):
         if name not in row:

@@ -55,7 +55,7 @@ def bootstrap(
     sums, counts = _per_cluster(table, clusters)
     means = _resampled(sums, counts, seed, resamples)
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = np.nanquantile(means, [tail, 1 - tail], axis=0)
     centre = sums.sum(axis=0) / counts.sum()
     return {
         name: Interval(float(c), float(lo), float(hi)) for name, c, lo, hi in zip(names, centre, low, high, strict=True)
@@ -79,11 +79,12 @@ def _per_cluster(table: Values, clusters: Clusters | None) -> tuple[Values, Valu
 
 
 def _resampled(sums: Values, counts: Values, seed: int, resamples: int) -> Values:
-    """Means of each resample, shape (resamples, rows)."""
+    """Means of each resample, shape (resamples, rows); NaN where nobody was drawn, as happens where there are few: a
+    mean of 0 there would be the lower end of every small group."""
     rng = np.random.default_rng(seed)
     blocks = []
     for start in range(0, resamples, _BLOCK):
         draws = rng.poisson(1.0, (min(_BLOCK, resamples - start), len(sums))).astype(np.float64)
-        drawn = np.maximum(draws @ counts, 1.0)
-        blocks.append((draws @ sums) / drawn[:, None])
+        drawn = draws @ counts
+        blocks.append((draws @ sums) / np.where(drawn > 0, drawn, np.nan)[:, None])
     return np.concatenate(blocks)

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from events.errors import BadRequest
 from events.row_reader import ENCODING
 from training.evaluation import event_files, journey, movielens, next_item, prequential_ratings, s3rec
+from training.evaluation.data_folder import BadData
 from training.evaluation.history_table import HistoryTable
 from training.evaluation.next_item import Protocol
 from training.evaluation.next_item_recipes import few_but_long, many_but_short
@@ -125,7 +126,15 @@ def _next_item(table: HistoryTable, what: Evaluation, protocol: Protocol, usual:
     name = what.split or usual
     kept = without_last(table) if name == "tuning" else table
     asked = replace(protocol, refit=what.refit)
-    return next_item.evaluate(kept, _splits(kept, name), asked, what.seed, what.say)
+    splits = _splits(kept, name)
+    for split in splits:
+        empty = [part for part, rows in split.sizes.items() if not rows]
+        if empty:
+            raise BadData(
+                f"{what.data}: of its {len(kept):,} rows, split {split.name} leaves none as {empty[0]}: give more "
+                "rows, or another --split"
+            )
+    return next_item.evaluate(kept, splits, asked, what.seed, what.say)
 
 
 def _splits(table: HistoryTable, name: str) -> list[Split]:

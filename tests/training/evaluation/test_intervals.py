@@ -46,3 +46,10 @@ def test_a_difference_of_pairs_is_narrower_than_either_alone() -> None:
 
 def test_no_requests_have_no_interval() -> None:
     assert np.isnan(bootstrap({"x": np.empty(0)}, seed=1)["x"].value)
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+def test_few_people_do_not_pull_the_lower_end_to_zero(people: int) -> None:
+    found = bootstrap({"": np.full(people, 0.4)}, seed=0)[""]
+    assert found.low == pytest.approx(0.4)
+    assert found.high == pytest.approx(0.4)

@@ -13,6 +13,7 @@ import pytest
 from events.errors import EverfoldError
 from training.evaluation import event_files, movielens, s3rec
 from training.evaluation.history_table import HistoryTable
+from training.evaluation.protocols import Evaluation, evaluate
 
 Load = Callable[[Path], HistoryTable]
 
@@ -150,6 +151,11 @@ BAD: list[tuple[Load, dict[str, str], str]] = [
     (event_files.load, {"a__csv": "user,item,time\n1,2,soon\n"}, "a.csv line 2: time: 'soon'"),
     (event_files.load, {"a__csv": "user,item,time\n1,2,50\n1,3,40\n"}, "a.csv line 3: time runs backwards for user 1"),
     (event_files.load, {"a__csv": "visitorid,itemid\n1,2\n"}, "a.csv line 2: column timestamp is missing"),
+    (
+        event_files.load,
+        {"a__csv": "user_id,product_id,when\n1,2,3\n"},
+        "column event_time is missing, which files with user_id and product_id have, found user_id, product_id, when",
+    ),
     (event_files.load, {"a__csv": "user,item,timestamp\n1,2,3\n"}, "column timestamp would not be read as the time"),
     (event_files.load, {"a__jsonl": '{"user": 1, "item": "x"}\n{"user": 1}\n'}, "a.jsonl line 2: item is missing"),
     (event_files.load, {"a__jsonl": "[1]\n"}, "a.jsonl line 1: not a JSON object"),
@@ -166,7 +172,7 @@ def test_bad_input_is_named_by_file_line_and_field(
 
 @pytest.mark.parametrize("load", [movielens.load, s3rec.load, event_files.load])
 def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path, load: Load) -> None:
-    with pytest.raises(EverfoldError, match="nowhere is no folder"):
+    with pytest.raises(EverfoldError, match=r"nowhere is no (file|folder)"):
         load(tmp_path / "nowhere")
 
 
@@ -186,3 +192,18 @@ def test_another_encoding_is_an_error_and_not_a_traceback(
     (tmp_path / name).write_bytes("user,item\n1,ä\n".encode("utf-16"))
     with pytest.raises(EverfoldError, match=f"{name}.*(not utf-8|missing|expected)"):
         load(tmp_path)
+
+
+def test_the_line_that_is_in_another_encoding_is_named_though_text_is_decoded_ahead(tmp_path: Path) -> None:
+    rows = [b"user,item", *(b"%d,tea" % number for number in range(50)), "51,café".encode("latin-1")]
+    (tmp_path / "a.csv").write_bytes(b"\n".join(rows))
+    with pytest.raises(EverfoldError, match=r"a\.csv line 52: not utf-8 \("):
+        event_files.load(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_file_too_short_to_be_split_is_refused(tmp_path: Path, rows: int) -> None:
+    lines = [f"ann,tea{number},{1_700_000_000 + number}" for number in range(rows)]
+    put(tmp_path, a__csv="\n".join(["user,item,time", *lines]))
+    with pytest.raises(EverfoldError, match=rf"of its {rows} rows, split timeline leaves none as"):
+        evaluate("csv", Evaluation(tmp_path))
