@@ -271,8 +271,7 @@ class FollowerHost:
             _Seat("items", lambda: _items(store, clock)),
             _Seat("decisions", lambda: _decisions(data, clock, floor_bytes)),
         ]
-        if settings.learning.enabled:
-            self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
+        self._seats.append(_Seat("learner", lambda: _learner(store, clock, settings, append, self._alerts)))
         if append is not None:
             self._seats.append(_Seat(FOLLOWER, lambda: _segments(store, clock, append)))
             self._seats.append(_Seat("segment settings", lambda: _segment_settings(store, clock, settings, append)))

@@ -180,6 +180,7 @@ LEFT_OUT: Final = {
     "rows_crowded_out": "crowded_out",
     "rows_forgotten": "forgotten",
     "rows_lost": "lost",
+    "rows_paused": "paused",
     "seen_elsewhere": "not_in_the_list",
 }
 """Count → the reason it is published under."""

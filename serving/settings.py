@@ -100,7 +100,7 @@ class LearningSettings(Section):
     """What is learned of answers while they are given."""
 
     enabled: bool = True
-    """Without it surfaces keep the weights they have."""
+    """Without it surfaces keep the weights they have, or those that came with the model that was promoted last."""
     loss: Loss = LearnerSettings().loss
     """`listwise` learns what orders a list and, apart from it, how much comes of lists at all; `pointwise` learns both
     at once."""
@@ -130,6 +130,7 @@ class LearningSettings(Section):
             rows_per_hour=self.rows_per_hour,
             positives_per_hour=self.acts_per_hour,
             lists_max=self.lists_max,
+            learns=self.enabled,
         )
 
 

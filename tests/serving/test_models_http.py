@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from artefacts import made
-from service import Answered, Service
+from service import Answered, Service, until
 
 from serving.embedded import Embedded
+from serving.settings import LearningSettings, Settings
 
 
 def promote(service: Service, model: str, **wish: object) -> Answered:
@@ -58,6 +59,22 @@ def test_a_service_started_again_serves_what_was_promoted(tmp_path: Path) -> Non
         promote(service, model)
     with Service(tmp_path / "data") as service:
         assert serving(service) == model
+
+
+def test_without_learning_models_serve_and_are_rolled_back(tmp_path: Path) -> None:
+    with Service(tmp_path / "data", Settings(learning=LearningSettings(enabled=False))) as service:
+        service.add_items({"item_id": "tea", "title": "Tea"}, {"item_id": "milk", "title": "Milk"})
+        service.settle()
+
+        def version() -> str:
+            return str(service.get("/v1/recommend?user_id=ann&n=2").json["model_version"])
+
+        assert version().startswith("fixed-")
+        model = made(service.data, 1)
+        promote(service, model)
+        assert until(lambda: model[:8] in version()), version()
+        service.call("POST", "/v1/models/rollback")
+        assert until(lambda: model[:8] not in version()), version()
 
 
 def test_promoting_what_serves_changes_nothing(fresh: Service) -> None:

@@ -137,6 +137,9 @@ class LearnerProjection:
         for fact in sorted(facts, key=_order):
             self._fact(fact)
         for list_id, pending, outcome in self._board.closing(clock):
+            if not self._teaching.settings.learns:
+                self._counts["rows_paused"] += len(pending.seen)
+                continue
             shown = self._shown(list_id)
             if shown is None or not np.isfinite(shown.features).all() or not np.isfinite(shown.context).all():
                 self._counts["rows_lost"] += len(pending.seen)  # what is not a number would spoil the weights for good
@@ -176,7 +179,7 @@ class LearnerProjection:
             decided = event.purposes.get(PERSONALIZATION, decided)
         if decided is not None:
             self._decided(fact, decided)
-        if not isinstance(event, Impression | Interaction):
+        if not isinstance(event, Impression | Interaction) or not self._teaching.settings.learns:
             return
         if meta.bot or meta.test:
             self._counts["excluded_bot" if meta.bot else "excluded_test"] += 1

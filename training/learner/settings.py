@@ -34,3 +34,5 @@ class LearnerSettings:
     """Lists waiting for their windows, about 500 bytes each; beyond, the one shown first gives way, unlearned."""
     publish_us: int = 1_000_000
     """Least log time between two publications."""
+    learns: bool = True
+    """False: promotions are followed, and who refuses or is erased; nothing is learned from what people do."""

@@ -355,6 +355,27 @@ def test_a_promotion_starts_again_from_the_artefacts_weights_and_names_the_model
     assert abs(home.hedge.sum() - 1) < 1e-12
 
 
+def test_without_learning_a_promotion_is_followed_all_the_same() -> None:
+    shop, store = Shop(initials={"m1": artefact(0.5)}), MemoryState()
+    settle(shop.learner(store), START)
+    seen_list(shop)
+    shop.answer("r2", "tea")
+    settle(shop.learner(store), shop.now)
+    learner = shop.learner(store, LearnerSettings(learns=False))
+    shop.now += MINUTE
+    shop.add(0, "ann", seen("r2", "tea"))
+    shop.add(0, "bob", Consented({"personalization": False}))
+    shop.add(1, "models", ModelPromoted("m1"))
+    settle(learner, shop.now)
+    before = published(store)
+    assert before.model == "m1"
+    assert before.surfaces["home"].intercept.tolist() == [-0.5] * 3
+    settle(learner, START + 30 * DAY)
+    assert published(store).version == before.version
+    assert (counts(learner)["learned_click"], counts(learner)["rows_paused"]) == (0, 9)
+    assert counts(learner)["lists"] == 1
+
+
 def test_going_back_to_no_model_starts_again_from_the_fixed_weights() -> None:
     shop, store = Shop(initials={"m1": artefact(0.5)}), MemoryState()
     learner = shop.learner(store)
