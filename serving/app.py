@@ -29,6 +29,8 @@ from serving.profiles import Profiles
 from serving.recommend import Answerer
 from serving.recommendations import Recommendations, Sources
 from serving.segment_door import SegmentDoor
+from serving.segment_members import SegmentMembers
+from serving.segment_people import Aside
 from serving.segment_preview import Sampler, SegmentPreview
 from serving.segment_stream import SegmentStream, Tail
 from serving.segments import Segments
@@ -41,7 +43,8 @@ from training.registry import Registry
 
 @dataclass(frozen=True)
 class Deps:
-    """What an application stands on. ``event_id_secret`` is `Secrets.event_id`. ``numbers_folder`` is where all
+    """What an application stands on. ``event_id_secret`` is `Secrets.event_id`. ``people`` may be busy for
+    half a second with one question; ``figures`` is asked only what is counted already. ``numbers_folder`` is where all
     processes of the service publish their numbers (``DIR/run/metrics``); None: there is only this one. ``demo`` opens
     the page to anyone on the machine and must be set only for a service bound to loopback."""
 
@@ -54,7 +57,8 @@ class Deps:
     answerer: Answerer
     decisions: Decisions
     tail: Tail
-    sampler: Sampler
+    people: Aside
+    figures: Aside
     clock: Clock
     log: Log
     numbers: Numbers
@@ -84,9 +88,10 @@ def build_app(deps: Deps) -> App:
         *Imports(imports, writing, deps.backend, deps.clock, body_max).routes(),
         *Models(deps.models, deps.backend, writing, deps.clock, secret).routes(),
         *ProfileSegments(deps.backend, waiting, deps.clock).routes(),
-        *SegmentPreview(door, deps.sampler, waiting, deps.clock).routes(),
+        *SegmentPreview(door, Sampler(deps.people), waiting, deps.clock).routes(),
+        *SegmentMembers(door, deps.people, waiting, deps.clock).routes(),
         *SegmentStream(deps.tail, deps.clock).routes(),
-        *Segments(door, waiting, deps.clock).routes(),
+        *Segments(door, deps.figures, waiting, deps.clock).routes(),
         *Health(deps.backend, deps.numbers, deps.numbers_folder).routes(),
     )
     docs = Docs(routes, doors, demo=deps.demo)

@@ -22,7 +22,7 @@ from serving.logs import Log
 from serving.metrics import Numbers, alive, file_of
 from serving.recommend import Answerer, AnswerRules
 from serving.sealing import Sealer, Vaults
-from serving.segment_preview import Sampler
+from serving.segment_people import Aside
 from serving.segment_stream import Tail
 from serving.settings import Settings
 from serving.spool import Spool
@@ -49,7 +49,8 @@ class Replica:
     numbers: Numbers
     vaults: Vaults
     tail: Tail
-    sampler: Sampler
+    people: Aside
+    figures: Aside
 
     @classmethod
     def open(cls, store: Store, settings: Settings, clock: Clock) -> Replica:
@@ -69,7 +70,8 @@ class Replica:
             numbers=numbers,
             vaults=vaults,
             tail=Tail(lambda: Transitions(store)),
-            sampler=Sampler(store),
+            people=Aside(store),
+            figures=Aside(store),
         )
 
     def missing(self) -> str:
@@ -90,7 +92,8 @@ class Replica:
             answerer=Answerer(self.items, self.journal, self.clock, rules, self.weights, self.numbers),
             decisions=self.decisions,
             tail=self.tail,
-            sampler=self.sampler,
+            people=self.people,
+            figures=self.figures,
             clock=self.clock,
             log=log,
             numbers=self.numbers,
@@ -104,7 +107,8 @@ class Replica:
         self.weights.close()
         self.vaults.close()
         self.tail.close()
-        self.sampler.close()
+        self.people.close()
+        self.figures.close()
 
 
 def rules_of(store: Store, settings: Settings) -> AnswerRules:

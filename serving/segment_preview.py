@@ -10,51 +10,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from math import sqrt
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal
 
 import msgspec
 
-from actors.profile import Membership, encode
-from actors.reader import PartitionFiles
 from actors.segment_rules import Rule
-from actors.store import Store
-from actors.working_set import PROFILES
 from events.clock import Clock, millis
 from events.errors import BadRequest
-from events.ids import Key, Micros, anonymous_key, key_hash
+from events.ids import Micros
 from events.types import SegmentDefined
 from serving.http import Reply, Request, explained, json_reply
 from serving.moments import moment_text, parse_moment
 from serving.router import Doc, Field, Route
 from serving.segment_door import BODY_BYTES_MAX, SegmentDoor
+from serving.segment_people import Aside, People, Row
 from serving.transitions import named
 from serving.waiting import Waiting
-from training.people import Person, Population
 
 BUDGET_S: Final = 0.5
 """For asking profiles, after quantiles were read."""
-POPULATION_MAX: Final = 1_000
-"""Profiles that quantiles are taken from: the 0.8 one is then right within 2.5 percentage points, 19 times of 20."""
 EXAMPLES_MAX: Final = 20
 Z: Final = 1.96
-
-T = TypeVar("T")
-
-
-class _Known(msgspec.Struct):
-    """What is read of a stored profile besides what a rule asks for."""
-
-    user_id: str = ""
-    anonymous: dict[str, int] = {}
-    segments: dict[str, Membership] = {}
-
-
-_KNOWN: Final = msgspec.msgpack.Decoder(_Known)
 
 
 class PreviewWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,14 +47,6 @@ class PreviewWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _WISH: Final = msgspec.json.Decoder(PreviewWish)
-
-
-class Row(NamedTuple):
-    """One stored profile."""
-
-    partition: PartitionFiles
-    name: bytes
-    blob: bytes
 
 
 @dataclass
@@ -122,47 +93,32 @@ def wilson(matched: int, looked: int) -> tuple[float, float]:
 
 
 class Sampler:
-    """Reads a store's profiles for previews, in a thread of its own."""
+    """Asks a store's profiles for previews."""
 
     def __init__(
-        self, store: Store, budget_s: float = BUDGET_S, monotonic: Callable[[], float] = time.monotonic
+        self, aside: Aside, budget_s: float = BUDGET_S, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._store = store
+        self._aside = aside
         self._monotonic = monotonic
         self._budget_s = budget_s
-        self._secret = store.secrets.key_hash
-        self._files: list[PartitionFiles] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
 
     async def count(self, rule: Rule, now: int, as_of: Micros | None, examples: int) -> Counted:
         """For how many ``rule`` holds at ``now`` (ms), or held for as they were known at ``as_of``. Raises `NotFound`
         or `Unavailable` while there is nothing to read."""
-        return await self._aside(lambda: self._count(rule, now, as_of, examples))
+        return await self._aside.ask(lambda people: self._count(people, rule, now, as_of, examples))
 
-    def close(self) -> None:
-        self._thread.shutdown()
-        for files in self._files:
-            files.close()
-
-    async def _aside(self, action: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, action)
-
-    def _count(self, rule: Rule, now: int, as_of: Micros | None, examples: int) -> Counted:
-        if not self._files:
-            self._files = [PartitionFiles(self._store.folder(n), n, self._store) for n in self._store.numbers()]
-        population = None
-        if "quantiles" in rule.reads or any(read.endswith("_quintile") for read in rule.reads):
-            population = Population([row.blob for row in islice(self._rows({}), POPULATION_MAX)], now)
+    def _count(self, people: People, rule: Rule, now: int, as_of: Micros | None, examples: int) -> Counted:
+        population = people.population(rule, now)
         counted, last = Counted(), dict[int, Row]()
         ends = self._monotonic() + self._budget_s
         by_partition: dict[int, int] = {}
-        for row in self._rows(last):
+        for row in people.by_turns(last):
             counted.looked += 1
-            by_partition[row.partition.number] = by_partition.get(row.partition.number, 0) + 1
-            person = self._person(row, now, as_of, population)
+            by_partition[row.files.number] = by_partition.get(row.files.number, 0) + 1
+            person = people.person(row, now, as_of, population)
             if person is not None and person.counts() and rule.holds(person).holds:
                 counted.matched += 1
-                if len(counted.examples) < examples and (key := self.key_of(row)):
+                if len(counted.examples) < examples and (key := people.key_of(row)):
                     counted.examples.append(key)
             if self._monotonic() >= ends:
                 break
@@ -171,40 +127,6 @@ class Sampler:
             return counted
         counted.profiles = sum(looked / _share(last[number].name) for number, looked in by_partition.items())
         return counted
-
-    def _rows(self, last: dict[int, Row]) -> Iterator[Row]:
-        """Everybody, the partitions by turns; ``last`` is told the latest row of each."""
-        scans = [_scan(files) for files in self._files]
-        while scans:
-            for scan in list(scans):
-                row = next(scan, None)
-                if row is None:
-                    scans.remove(scan)
-                    continue
-                last[row.partition.number] = row
-                yield row
-
-    def _person(self, row: Row, now: int, as_of: Micros | None, population: Population | None) -> Person | None:
-        if as_of is None:
-            inside = {name for name, held in _KNOWN.decode(row.blob).segments.items() if held.entered}
-            return Person(row.blob, now, population, inside)
-        key = self.key_of(row)
-        if not key:
-            return None
-        profile = row.partition.history.as_of(key, as_of)
-        inside = {name for name, held in profile.segments.items() if held.entered}
-        return Person(encode(profile), now, population, inside)
-
-    def key_of(self, row: Row) -> Key | None:
-        """Whose profile it is, as far as it says."""
-        known = _KNOWN.decode(row.blob)
-        keys = [Key("u:" + known.user_id)] if known.user_id else []
-        keys += [anonymous_key(each) for each in known.anonymous]
-        return next((key for key in keys if key_hash(self._secret, key) == row.name), None)
-
-
-def _scan(files: PartitionFiles) -> Iterator[Row]:
-    return (Row(files, name, blob) for name, blob in files.state.scan(PROFILES))
 
 
 def _share(name: bytes) -> float:

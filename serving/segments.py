@@ -1,4 +1,4 @@
-"""Segments over HTTP: what they are.
+"""Segments over HTTP: what they are, and how many are in them.
 
 A definition is one fact in the log (`events.types.SegmentDefined`), so it has versions, and can be looked at as of any
 moment. Before it is appended it is parsed, typed and held against all others; what makes no sense is refused with the
@@ -11,16 +11,19 @@ from typing import Final
 
 import msgspec
 
-from events.clock import Clock
-from events.errors import NotFound
+from events.clock import Clock, millis
+from events.errors import NotFound, Unavailable
 from events.ids import Micros
 from events.types import SegmentDefined
 from serving.http import Reply, Request, json_reply
 from serving.items import AFTER
 from serving.moments import moment_text, parse_moment
+from serving.query import number_in
 from serving.router import Doc, Field, Route
 from serving.segment_chronicle import Chronicle, Said
 from serving.segment_door import SegmentDoor, known_in, wanted_in
+from serving.segment_figures import HOURS_MAX, Figures, figures_of
+from serving.segment_people import Aside
 from serving.waiting import Waiting
 from serving.writing import token_header
 
@@ -28,8 +31,9 @@ from serving.writing import token_header
 class Segments:
     """Routes about definitions."""
 
-    def __init__(self, door: SegmentDoor, waiting: Waiting, clock: Clock) -> None:
+    def __init__(self, door: SegmentDoor, aside: Aside, waiting: Waiting, clock: Clock) -> None:
         self._door = door
+        self._aside = aside
         self._waiting = waiting
         self._clock = clock
 
@@ -43,17 +47,21 @@ class Segments:
         )
 
     async def listed(self, request: Request) -> Reply:
-        """All definitions in order of evaluation."""
+        """All definitions in order of evaluation, with who is in them in figures."""
         known, at = await self._known(request)
-        segments = [_shown(known, definition.told) for definition in known.now.order]
+        figures = await self._figures(request, at)
+        segments = [{**_shown(known, each.told), **figures.of(each.name)} for each in known.now.order]
         return json_reply({"segments": segments, "as_of": moment_text(at)})
 
     async def show(self, request: Request) -> Reply:
-        """One definition with its versions, newest first."""
+        """One definition with its figures, their history, and its versions, newest first."""
         known, at = await self._known(request)
         told = known_in(known, request.params[0])
+        hours = number_in(request.query(), "hours", 24, 1, HOURS_MAX)
+        figures = await self._figures(request, at, told.name, hours)
         versions = [_version(one) for one in reversed(known.versions(told.name))]
-        return json_reply({**_shown(known, told), "versions": versions, "as_of": moment_text(at)})
+        shown = {**_shown(known, told), **figures.of(told.name), "history": figures.history}
+        return json_reply({**shown, "versions": versions, "as_of": moment_text(at)})
 
     async def create(self, request: Request) -> Reply:
         known, token = await self._door.create(wanted := await wanted_in(request), request.own_id)
@@ -70,6 +78,14 @@ class Segments:
         wanted = await wanted_in(request)
         known, token = await self._door.drop(request.params[0], wanted.by or "hand", request.own_id)
         return json_reply({"applied": True, "segments": len(known.now)}, headers=(token_header(token),))
+
+    async def _figures(self, request: Request, at: Micros, name: str = "", hours: int = 0) -> Figures:
+        past = at if "as_of" in request.query() else None
+        now = self._clock.now()
+        try:
+            return await self._aside.ask(lambda people: figures_of(people.segments, millis(now), past, name, hours))
+        except (NotFound, Unavailable):  # nobody evaluates segments here (yet): definitions stand all the same
+            return Figures()
 
     async def _known(self, request: Request) -> tuple[Chronicle, Micros]:
         query, now = request.query(), self._clock.now()
@@ -138,7 +154,11 @@ _ANSWER: Final = {
     "defined": "2026-01-31T12:00:00.000001Z",
 }
 LISTED: Final = Doc(
-    "Every segment with its definition, in order of evaluation", "Segments", query=(AS_OF, AFTER), statuses=(200, 503)
+    "Every segment with its definition, in order of evaluation: how many are in it, what the last hour, day and week "
+    "brought, and how far a new definition has come",
+    "Segments",
+    query=(AS_OF, AFTER),
+    statuses=(200, 503),
 )
 CREATE: Final = Doc(
     "Define a segment; refused with the position in the rule and the nearest name where it makes no sense",
@@ -149,10 +169,14 @@ CREATE: Final = Doc(
     statuses=(200, 409, 413, 503),
 )
 SHOW: Final = Doc(
-    "A segment's definition and its versions",
+    "A segment's definition and its versions, its figures and their history",
     "Segments",
     path=(NAME,),
-    query=(AS_OF, AFTER),
+    query=(
+        Field("hours", f"Of history, up to {HOURS_MAX}: by the minute up to 6, by the hour beyond", 24),
+        AS_OF,
+        AFTER,
+    ),
     statuses=(200, 404, 503),
 )
 REPLACE: Final = Doc(

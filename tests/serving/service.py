@@ -89,8 +89,8 @@ class Service:
         return {"Authorization": f"Basic {user}"}
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answered:
-        """One request; with the API key unless ``headers`` are given. Bytes are sent as they are, the rest as JSON. Of a
-        stream of events, which never ends, only the first line is read."""
+        """One request; with the API key unless ``headers`` are given. Bytes are sent as they are, the rest as JSON.
+        Of a stream of events, which never ends, only the first line is read."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:

@@ -12,6 +12,7 @@ from service import Answered, Service, bought, until, viewed
 from actors.segment_rules import understand
 from actors.store import Store
 from events.clock import SystemClock, millis
+from serving.segment_people import Aside
 from serving.segment_preview import Counted, Sampler
 
 
@@ -83,11 +84,12 @@ def test_what_makes_no_sense_is_refused(shop: Service) -> None:
 def counted(shop: Service, rule: str, budget_s: float) -> Counted:
     """By a clock that goes on by a second whenever it is looked at."""
     ticks = count()
-    sampler = Sampler(Store.open(shop.data), budget_s, lambda: float(next(ticks)))
+    aside = Aside(Store.open(shop.data))
+    sampler = Sampler(aside, budget_s, lambda: float(next(ticks)))
     try:
         return asyncio.run(sampler.count(understand(rule), millis(SystemClock().now()), None, 5))
     finally:
-        sampler.close()
+        aside.close()
 
 
 def test_when_the_time_is_up_the_rest_is_estimated_and_said_to_be(shop: Service) -> None:
