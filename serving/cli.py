@@ -137,9 +137,12 @@ def decisions(
 
 @app.command("evaluate")
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Folder (or file) of the data.")],
     report: Annotated[Path, typer.Option("--report", help="Folder for report.json and report.html.")],
     format_name: Annotated[str, typer.Option("--format", help="ml-1m, s3rec, csv, ...: see docs/evaluation.md.")],
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--data", help="Folder (or file) of the data. Journey: left out, the installed package's."),
+    ] = None,
     split: Annotated[
         str,
         typer.Option(help="leave-last-out, tuning, timeline, per-session, cross-validation. [default: the format's]"),
@@ -151,11 +154,12 @@ def evaluate(
     """Measure recommenders and their blend on a data set: full ranking, splits that respect time, intervals."""
     from rich.console import Console
 
-    from serving.evaluate_command import run
+    from serving.evaluate_command import data_of, run
     from training.evaluation.protocols import Evaluation
 
     console = Console(highlight=False)
-    run(format_name, Evaluation(data, split, seed, encoding, refit, console.print), report, console)
+    what = Evaluation(data_of(format_name, data), split, seed, encoding, refit, console.print)
+    run(format_name, what, report, console)
 
 
 @app.command("what-if")

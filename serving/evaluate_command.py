@@ -9,9 +9,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
+from events.errors import BadRequest
 from training.evaluation.intervals import Interval
+from training.evaluation.journey import PACKAGE
 from training.evaluation.protocols import Evaluation, evaluate
 from training.evaluation.report import Report, write
+
+
+def data_of(format_name: str, given: Path | None) -> Path:
+    """What to read: what was ``given``, or the installed package for The Complete Journey.
+
+    Raises `BadRequest` for another format without data.
+    """
+    if given is not None:
+        return given
+    if format_name == "journey":
+        return Path(PACKAGE)
+    raise BadRequest(f"--data is missing: name the folder with the data of --format {format_name}")
 
 
 def run(format_name: str, what: Evaluation, out: Path, console: Console) -> None:

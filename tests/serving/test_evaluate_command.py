@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli import app
+from serving.evaluate_command import data_of
+from training.evaluation.journey import PACKAGE
 
 
 def events(folder: Path, users: int = 30, length: int = 8) -> Path:
@@ -67,3 +69,19 @@ def test_an_unknown_word_is_answered_with_the_known_ones(tmp_path: Path, argumen
     said = CliRunner().invoke(app, ["evaluate", "--data", str(data), "--report", str(tmp_path / "out"), *arguments])
     assert said.exit_code == 1
     assert message in str(said.exception)
+
+
+def test_a_folder_without_data_is_named_and_nothing_else_is_measured_instead(tmp_path: Path) -> None:
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    said = CliRunner().invoke(app, ["evaluate", "--format", "journey", "--data", str(empty), "--report", str(out)])
+    assert said.exit_code == 1
+    assert f"{empty} is an empty folder" in str(said.exception)
+    said = CliRunner().invoke(app, ["evaluate", "--format", "csv", "--report", str(out)])
+    assert "--data is missing: name the folder" in str(said.exception)
+    assert not out.exists()
+
+
+def test_the_journey_without_a_folder_is_the_installed_one() -> None:
+    assert data_of("journey", None) == Path(PACKAGE)
+    assert data_of("journey", Path("x")) == data_of("csv", Path("x")) == Path("x")

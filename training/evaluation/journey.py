@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from events.errors import BadRequest
+from events.errors import BadRequest, NotFound
 from training.evaluation import basket_net, listwise, metrics
 from training.evaluation.basket_columns import INPUTS, Batch, Rows, batch, inputs, trimmed, z_within
 from training.evaluation.basket_facts import Asked, Float32, Float64, Walk
@@ -77,8 +77,10 @@ class _Fitted:
 
 
 def load(data: Path, split: str) -> JourneyLog:
-    """``data``: a folder with the source's Parquet files, or ``package``, or an empty folder: those of the installed
-    package. Raises `BadRequest` for an unknown split, `NotFound` and `BadData` as `journey_log.read`."""
+    """``data``: a folder with the source's Parquet files, or ``package``: those of the installed package.
+
+    Raises `BadRequest` for an unknown split, `NotFound` for an empty folder, else as `journey_log.read`.
+    """
     if split == "recommendable":
         return read(_tables(data), "recommendable")
     if split == "every-line":
@@ -138,8 +140,11 @@ NOTES: Final = (
 
 
 def _tables(data: Path) -> JourneyTables:
-    empty = data.is_dir() and not any(data.iterdir())
-    return JourneyTables.installed() if str(data) == PACKAGE or empty else JourneyTables(data)
+    if str(data) == PACKAGE and not data.exists():
+        return JourneyTables.installed()
+    if data.is_dir() and not any(data.iterdir()):
+        raise NotFound(f"{data} is an empty folder: name the one with the Parquet files, or leave --data out")
+    return JourneyTables(data)
 
 
 def _sizes(journey: JourneyLog) -> dict[str, int]:

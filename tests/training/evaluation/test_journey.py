@@ -154,10 +154,16 @@ def test_half_a_year_is_refused(tmp_path: Path) -> None:
         journey.evaluate(found, "recommendable", 0, silent)
 
 
-def test_the_installed_package_can_be_meant_by_name_or_by_an_empty_folder(tmp_path: Path) -> None:
-    installed = JourneyTables.installed().folder
-    assert journey._tables(Path("package")).folder == installed
-    assert journey._tables(tmp_path).folder == installed
+def test_the_installed_package_is_meant_by_name_and_never_by_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert journey._tables(Path("package")).folder == JourneyTables.installed().folder
+    with pytest.raises(NotFound, match=r"is an empty folder: .* leave --data out"):
+        journey._tables(tmp_path)
+    (tmp_path / "package").mkdir()
+    with pytest.raises(NotFound, match="package is an empty folder"):
+        journey._tables(Path("package"))
 
 
 def test_an_epoch_more_of_the_network_shows_in_its_curve(report: Report) -> None:
