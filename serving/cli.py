@@ -329,6 +329,50 @@ def batch(
     run_batch(what, os.environ, SystemClock(), Console(highlight=False))
 
 
+@app.command()
+def simulate(
+    target: Annotated[str, typer.Option(help="The one address that load goes to: http://host:port.")],
+    report: Annotated[Path, typer.Option("--report", help="Folder for report.json and report.html.")],
+    users: Annotated[int, typer.Option(help="People of the world.")] = 2_500,
+    rate: Annotated[float, typer.Option(help="Requests per second, of all processes together.")] = 100.0,
+    duration: Annotated[str, typer.Option(help="Seconds, or 90s, 10m, 1h.")] = "30s",
+    scenario: Annotated[str, typer.Option(help="What people do, and what changes: see docs/load.md.")] = "shop",
+    processes: Annotated[int, typer.Option(help="Processes that send.")] = 1,
+    connections: Annotated[int, typer.Option(help="Per process, at most.")] = 64,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="As fast as --connections go, one request after another: no --rate.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the world and of arrivals.")] = 0,
+    judged: Annotated[int, typer.Option(min=1, help="Every how manieth list is held against the truth.")] = 4,
+    probe: Annotated[bool, typer.Option(help="Measure freshness, by one event a second more.")] = True,
+    data: Annotated[
+        Path, typer.Option("--data", help="The target's data folder: its keys, and its memory if it runs here.")
+    ] = DEFAULT_DATA,
+) -> None:
+    """Let a simulated world use a running service, and report: latency, errors, freshness, and what lists were worth."""
+    from importlib import import_module  # it stands above this room
+
+    from rich.console import Console
+
+    from events.clock import SystemClock
+
+    load, command = import_module("simulate.load"), import_module("simulate.load_command")
+    plan = load.Plan(
+        users=users,
+        rate=rate,
+        duration_s=command.seconds_in(duration),
+        processes=processes,
+        closed=closed,
+        connections=connections,
+        timeout_s=timeout,
+        seed=seed,
+    )
+    what = command.Simulating(target, data.resolve(), scenario, plan, report, judged, probe)
+    if not command.simulate(what, SystemClock(), Console(highlight=False)):
+        raise typer.Exit(1)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(context: typer.Context) -> None:
     """Measure this machine: every figure of the README beside its floor (needs a source checkout)."""
