@@ -133,6 +133,8 @@ def evaluate(journey: JourneyLog, split: str, seed: int, say: Callable[[str], No
 NOTES: Final = (
     "New items are those the household never bought before that basket; the lists behind these figures leave out what "
     "it did buy, and only baskets with such an item count.",
+    "Four each: over at most four baskets per household, drawn by the seed, from 10 December on; every basket weighs a "
+    "household by how often it comes.",
     "Models of all items score the most active 5,000 of weeks 1-44; network and blend rank candidates: 150 own items, "
     "50 popular ones, those of favourite product types. What is no candidate counts as missed.",
     "Parameters and candidate numbers were chosen on weeks 45-48.",

@@ -58,6 +58,10 @@ _CHUNK_CELLS: Final = 2_000_000
 BASELINES: Final = ("popularity", "personal_frequency", "item_knn")
 """In every table, whatever else is fitted."""
 
+HISTORY_EDGES: Final = (1, 5, 20, 100)
+HISTORIES: Final = ("none", "1-4", "5-19", "20-99", "100 and more")
+"""How much somebody had done before the request; the borders are `HISTORY_EDGES`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
@@ -381,16 +385,25 @@ def _divergence(ranked: Int32, vectors: Float32, run: _Run) -> Float64:
 
 
 def _groups(values: Float64, run: _Run) -> list[GroupScores]:
-    found = []
+    """By how much people had done before the request, and by what the data says of them."""
+    length = np.concatenate([fold.test.histories.length for fold in run.folds])
+    history = np.array(HISTORIES)[np.searchsorted(HISTORY_EDGES, length, side="right")]
+    found = [_group("rows in the history", [name for name in HISTORIES if name in history], history, values, run)]
     for attribute, of_user in run.table.groups.items():
         member = np.asarray(of_user, dtype=str)[run.users]
-        groups = {}
-        for name in np.unique(member):
-            own = member == name
-            interval = bootstrap({"": values[own]}, seed=run.seed, clusters=run.users[own])[""]
-            groups[str(name)] = (interval, len(np.unique(run.users[own])))
-        found.append(GroupScores(attribute, f"ndcg@{K}", groups))
+        found.append(_group(attribute, np.unique(member).tolist(), member, values, run))
     return found
+
+
+def _group(
+    attribute: str, names: Sequence[str], member: npt.NDArray[np.str_], values: Float64, run: _Run
+) -> GroupScores:
+    groups = {}
+    for name in names:
+        own = member == name
+        interval = bootstrap({"": values[own]}, seed=run.seed, clusters=run.users[own])[""]
+        groups[name] = (interval, len(np.unique(run.users[own])))
+    return GroupScores(attribute, f"ndcg@{K}", groups)
 
 
 def _learning_curve(run: _Run) -> Curve:

@@ -73,8 +73,11 @@ def test_the_blend_is_never_worse_than_its_best_member_on_validation(report: Rep
 
 
 def test_groups_curve_calibration_and_weights_are_in_the_report(report: Report) -> None:
-    assert set(report.groups[0].groups) == {"left", "right"}
-    assert sum(people for _, people in report.groups[0].groups.values()) == USERS
+    history, side = report.groups
+    assert list(history.groups) == ["5-19"]  # six rows before everybody's last one
+    assert set(side.groups) == {"left", "right"}
+    for group in report.groups:
+        assert sum(people for _, people in group.groups.values()) == USERS
     assert report.curves[0].lines[ENSEMBLE][-1][0] == USERS
     assert report.calibration[ENSEMBLE]
     assert len(report.chosen) == 2 * (len(report.models) - 1)
