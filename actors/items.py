@@ -128,6 +128,7 @@ class ItemProjection:
                 self._person(fact, lessons)
             if self.catalogue.size > known:
                 self.exploration.born(known, fact.record.event_time)
+        self.covisitation.grow()  # before any row is made anew: a category may be new without anything having happened
         changes = self._learn(lessons)
         changes += self.content.describe(described)
         return Folded(changes + self._bookkeeping())

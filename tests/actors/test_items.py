@@ -8,7 +8,7 @@ from actors.popularity import TOP
 from actors.segment_popularity import KEPT, POPULAR_IN
 from actors.state import MemoryState
 from actors.steps import STEPS
-from events.types import Consented, Interaction, Line, Meta, SegmentChanged, SegmentDropped, SubjectErased
+from events.types import Consented, Interaction, ItemUpserted, Line, Meta, SegmentChanged, SegmentDropped, SubjectErased
 
 CATALOGUE = {"tea": "Drinks > Tea", "milk": "Dairy > Milk", "mug": "Home > Cups", "pan": "Home > Pans"}
 
@@ -151,6 +151,20 @@ def test_a_full_segment_keeps_its_strongest() -> None:
     assert list(found)[:21] == [f"i{n:04}" for n in range(0, 2 * KEPT, 50)]
     row = shop.items.projection.segments._store.get(POPULAR_IN, b"loyal") or b""
     assert len(row) // TOP.itemsize <= KEPT
+
+
+def test_rows_are_made_anew_while_a_category_is_new_and_nothing_happened_in_it() -> None:
+    shop = Shop(CATALOGUE)
+    named = len(shop.facts.made)
+    shop.did("purchase", "tea", "milk", "mug", "pan")
+    shop.facts.add(ItemUpserted("bath", category="Garden > Birds > Baths"), NOW)
+    made, store = shop.facts.made, MemoryState()
+    projection = ItemProjection(store)
+    for facts in (made[:named], made[named : named + 1], made[named + 1 :]):
+        store.commit(projection.apply(facts).changes)
+    while changes := projection.tidy():
+        store.commit(changes)
+    assert len(list(store.scan("backoff"))) > 0
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 1000])
