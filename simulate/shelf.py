@@ -95,13 +95,15 @@ class Shelf:
         away = unit(rng.standard_normal((count, dims)))
         provider = rng.integers(0, spec.providers, count)
         log_price = rng.normal(1.5, 0.7, spec.categories)[category] + _PRICE_SIGMA * rng.standard_normal(count)
-        appeal = spec.appeal_sigma * rng.standard_normal(count)
-        appeal[provider == spec.providers - 1] += np.log(spec.starved_provider)
+        known = spec.appeal_sigma * (0.6 * rng.standard_normal(count) + 0.8 * 3**0.5 * rng.uniform(-1.0, 1.0, count))
+        appeal = (1 - spec.appeal_liked) * known + np.where(
+            provider == spec.providers - 1, np.log(spec.starved_provider), 0.0
+        )
         born, dies = _lives(spec, rng)
         cycle = spec.cycle_days * DAY_MS * np.exp(_CYCLE_SIGMA * rng.standard_normal(count))
         return cls(
             vectors=unit(centres[category] + _WITHIN_CATEGORY * away),
-            quality=spec.quality_sigma * rng.standard_normal(count),
+            quality=spec.quality_sigma * rng.standard_normal(count) + spec.appeal_liked * known,
             price=np.asarray(np.round(np.exp(log_price), 2) + 0.01, np.float64),
             dearness=_standard(log_price, category),
             category=category.astype(np.int64),

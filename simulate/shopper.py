@@ -32,14 +32,14 @@ class People:
     """Cumulative chance of each intent, shape (people, intents)."""
     segment: npt.NDArray[np.int8]
     rate: npt.NDArray[np.float32]
-    """Visits per hour, on average over the week."""
+    """Sessions per hour, on average over the week."""
     thrift: npt.NDArray[np.float32]
     """Log-odds lost per unit of dearness."""
     turn: npt.NDArray[np.float32]
     """Radians per week that tastes turn."""
     born: Ints
     login_visit: npt.NDArray[np.uint8]
-    """The visit (from 1) a person logs in at; `NEVER`: not at all."""
+    """The session (from 1) a person logs in at; `NEVER`: not at all."""
     second_from: Ints
     """When the second device is there, ms."""
     centres: Floats
@@ -65,7 +65,7 @@ class People:
             tastes=_tastes(spec, centres, segment, rng),
             mixture=np.cumsum(shares, axis=1).astype(np.float32),
             segment=segment.astype(np.int8),
-            rate=(spec.visits_per_week / 168 * np.exp(spec.activity_sigma * rng.standard_normal(count))).astype(
+            rate=(spec.sessions_per_week / 168 * np.exp(spec.activity_sigma * rng.standard_normal(count))).astype(
                 np.float32
             ),
             thrift=(spec.price_sensitivity * rng.gamma(2.0, 0.5, count)).astype(np.float32),
@@ -125,7 +125,7 @@ class Mood:
     """Latest last."""
     satisfaction: float = _START_SATISFACTION
     """Decayed mean of clicks per list."""
-    visits: list[int] = field(default_factory=lambda: [0, 0])
+    sessions: list[int] = field(default_factory=lambda: [0, 0])
     """By device."""
 
     def decay(self, at: int) -> None:

@@ -54,8 +54,8 @@ class Truth:
         return int(self._world.shelf.provider[self._world.shelf.numbers[item]])
 
     def visits_before(self, visit: Visit) -> int:
-        """How often this person came before: what a cold-start curve goes by."""
-        return sum(self._world.mood(visit.person).visits) - 1
+        """In how many sessions this person came before: what a cold-start curve goes by."""
+        return sum(self._world.mood(visit.person).sessions) - 1
 
     def item_age_ms(self, item: str, at: int) -> int:
         """Since when the item is on the shelf; those of the beginning are older than anything."""

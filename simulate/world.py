@@ -24,7 +24,7 @@ from simulate.attention import clicked
 from simulate.chance import Floats, gumbels, key_of, mixed, normal, normals, uniform, uniforms
 from simulate.drift_script import Drift, Script
 from simulate.shelf import Shelf
-from simulate.shopper import Mood, People, hour_of_week, turned
+from simulate.shopper import NEVER, Mood, People, hour_of_week, turned
 from simulate.world_spec import DAY_MS, HOUR_MS, WEEK_MS, WorldSpec
 
 Surface = Literal["home", "product", "cart", "discover"]
@@ -33,9 +33,10 @@ Deed = Literal["view", "click", "cart", "purchase"]
 _NOWHERE = -60.0
 """Log-odds of what is not on the shelf."""
 _LIKES_KEPT = 4_096
-_COUNT, _PLACE, _INTENT, _DEVICE, _SECOND, _CART, _BUY, _DELAY, _LEAVE, _AWAY, _VIEWS, _ORDER, _PICK, _OWN, _SWAP = (
-    range(101, 116)
-)
+_PAGES_MAX, _PAGE_SIGMA, _PAGE_MINUTES_MAX = 10, 0.7, 6.0
+"""Ten pages of at most six minutes: a session is over within the hour after the one it began in."""
+_COUNT, _PLACE, _INTENT, _DEVICE, _SECOND, _CART, _BUY, _DELAY = range(101, 109)
+_LEAVE, _AWAY, _VIEWS, _ORDER, _PICK, _OWN, _SWAP, _PAGES = range(109, 117)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,12 @@ class Visit:
 
     key: int
     """Of this visit, 64 bits; two policies meet the same visits under the same keys."""
+    session: int
+    """Of the session it belongs to."""
+    page: int
+    """From 0."""
+    last: bool
+    """Whether the session ends with it."""
     person: int
     at: int
     """ms."""
@@ -52,7 +59,7 @@ class Visit:
     """Empty while anonymous."""
     anonymous_id: str
     logs_in: bool
-    """This is the visit they log in at, on this device: identify first."""
+    """This is the page they log in at, on this device: identify first."""
     surface: Surface
     items: tuple[str, ...]
     """What the page is about."""
@@ -91,6 +98,14 @@ class Organic:
     order: tuple[Act, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    key: int
+    person: int
+    pages: list[int]
+    """When each is looked at."""
+
+
 class World:
     """See the module. ``share`` (k, n): only every n-th person from the k-th comes, for n worlds of the same spec and
     seed in as many processes."""
@@ -111,11 +126,17 @@ class World:
 
     def visits(self, start: int, end: int) -> Iterator[Visit]:
         """Those who come at ``start`` <= time < ``end``, in the order of time. Who leaves meanwhile does not come."""
-        origin = self.spec.start_ms
-        for hour in range((start - origin) // HOUR_MS, -((origin - end) // HOUR_MS)):
-            for at, person, number in self._comers(hour):
+        origin, waiting = self.spec.start_ms, list[tuple[int, int, int, _Session]]()
+        for hour in range((start - origin) // HOUR_MS - 1, -((origin - end) // HOUR_MS)):
+            for session in self._sessions(hour):
+                for page, at in enumerate(session.pages):
+                    waiting.append((at, session.person, page, session))
+            later = origin + (hour + 1) * HOUR_MS
+            due = sorted((one for one in waiting if one[0] < later), key=lambda one: one[:3])
+            waiting = [one for one in waiting if one[0] >= later]
+            for at, person, page, session in due:
                 if start <= at < end and self._away[person] <= at:
-                    yield self._visit(person, hour, number, at)
+                    yield self._visit(session, page)
 
     def answer(self, visit: Visit, slate: Sequence[str]) -> Outcome:
         """What the visitor does with this list, and what it does to the visitor. Items of elsewhere are not liked."""
@@ -137,7 +158,7 @@ class World:
         """What the visitor does beside the list."""
         spec = self.spec
         views = int(log(uniform(visit.key, _VIEWS)) / log(spec.organic_views / (1 + spec.organic_views)))
-        orders = uniform(visit.key, _ORDER) < spec.order_share
+        orders = visit.last and uniform(visit.session, _ORDER) < spec.order_share
         lines = 0
         if orders:
             wanted = spec.basket_median * exp(spec.basket_sigma * normal(visit.key, _ORDER, 1))
@@ -167,8 +188,8 @@ class World:
         return found
 
     def intent(self, visit: Visit) -> int:
-        """Which of the person's tastes this visit has."""
-        luck = uniform(visit.key, _INTENT)
+        """Which of the person's tastes this session has."""
+        luck = uniform(visit.session, _INTENT)
         return min(int(np.searchsorted(self.people.mixture[visit.person], luck)), self.spec.tastes - 1)
 
     def taste(self, visit: Visit) -> Floats:
@@ -218,46 +239,58 @@ class World:
             self._own[person] = found
         return found
 
-    def _comers(self, hour: int) -> list[tuple[int, int, int]]:
-        """(when, who, number within the hour) of the hour's visits, had nobody left: Poisson by inversion, so that
-        everybody's luck is their own."""
+    def _sessions(self, hour: int) -> list[_Session]:
+        """The sessions that begin in this hour, had nobody left: Poisson by inversion, so that everybody's luck is
+        their own."""
         people, at = self.people, self.spec.start_ms + hour * HOUR_MS
         mean = people.rate * (self.spec.hours[hour_of_week(at)] * self.drift.traffic(hour, people.segment))
         mean = np.where((people.born <= at) & (self._away < at + HOUR_MS), mean, 0.0)
         luck = uniforms(mixed(self._visit_key, _COUNT, hour), people.words)
         chance = np.exp(-mean)
         some = np.flatnonzero(luck > chance)
-        found: list[tuple[int, int, int]] = []
+        found: list[_Session] = []
         for person, share, expected, threshold in zip(
             some.tolist(), luck[some].tolist(), mean[some].tolist(), chance[some].tolist(), strict=True
         ):
             below, number = threshold, 0
             while share > below and number < 20:
-                offset = int(uniform(self._visit_key, _PLACE, hour, person, number) * HOUR_MS)
-                found.append((at + offset, person, number))
+                key = mixed(self._visit_key, person, hour, number)
+                found.append(_Session(key, person, self._pages(key, at)))
                 number += 1
                 threshold *= expected / number
                 below += threshold
-        return sorted(found)
+        return found
 
-    def _visit(self, person: int, hour: int, number: int, at: int) -> Visit:
-        key = mixed(self._visit_key, person, hour, number)
-        mood = self.mood(person)
-        device = int(at >= self.people.second_from[person] and uniform(key, _SECOND) < 0.5)
-        mood.visits[device] += 1
-        login = int(self.people.login_visit[person]) if device == 0 else min(2, int(self.people.login_visit[person]))
-        if self.people.login_visit[person] == 255:
-            login = 255
-        known = mood.visits[device] >= login
+    def _pages(self, session: int, hour: int) -> list[int]:
+        """When the pages of a session that begins in this hour (ms) are looked at."""
+        spec = self.spec
+        at = hour + int(uniform(session, _PLACE) * HOUR_MS)
+        more = int(log(uniform(session, _PAGES)) / log(1 - 1 / spec.pages)) if spec.pages > 1 else 0
+        pages = [at]
+        for page in range(1, min(1 + more, _PAGES_MAX)):
+            minutes = min(spec.page_minutes * exp(_PAGE_SIGMA * normal(session, _PAGES, page)), _PAGE_MINUTES_MAX)
+            pages.append(pages[-1] + round(60_000 * minutes))
+        return pages
+
+    def _visit(self, session: _Session, page: int) -> Visit:
+        key, person, at = mixed(session.key, page), session.person, session.pages[page]
+        mood, people = self.mood(person), self.people
+        device = int(session.pages[0] >= people.second_from[person] and uniform(session.key, _SECOND) < 0.5)
+        mood.sessions[device] += page == 0
+        login = int(people.login_visit[person])
+        login = login if device == 0 or login == NEVER else 2
         surface, items = self._place(key, mood)
         return Visit(
             key=key,
+            session=session.key,
+            page=page,
+            last=page == len(session.pages) - 1,
             person=person,
             at=at,
             device=device,
-            user_id=f"user-{person}" if known else "",
+            user_id=f"user-{person}" if mood.sessions[device] >= login else "",
             anonymous_id=f"anon-{mixed(self._visit_key, _DEVICE, person, device):016x}",
-            logs_in=mood.visits[device] == login,
+            logs_in=page == 0 and mood.sessions[device] == login,
             surface=surface,
             items=items,
         )
@@ -280,7 +313,7 @@ class World:
         luck = [normal(visit.key, _DELAY, word, step) for step in range(3)]
         delay = 1000 + round(1000 * spec.click_seconds * exp(spec.delay_sigma * luck[0]))
         acts = [Act(first, identity, delay, slot)]
-        cart = 1 / (1 + exp(-(spec.cart_base + spec.cart_gain * (log(like / (1 - like)) - spec.base - 2))))
+        cart = 1 / (1 + exp(-(spec.cart_base + spec.cart_gain * log(like / (1 - like)))))
         if uniform(visit.key, _CART, word) >= cart:
             return acts
         delay += round(1000 * spec.cart_seconds * exp(spec.delay_sigma * luck[1]))

@@ -34,7 +34,7 @@ class WorldSpec:
     """Everything that makes a world, beside its seed. Utilities are log-odds of a click by somebody who looks."""
 
     people: int = 2_500
-    items: int = 2_000
+    items: int = 3_300
     slots: int = 10
     start_ms: int = START_MS
     weeks: int = 60
@@ -45,28 +45,35 @@ class WorldSpec:
     categories: int = 40
     providers: int = 8
     dims: int = 12
-    new_items_per_week: float = 0.004
+    new_items_per_week: float = 0.006
     """Share of the items that are put on the shelf in a week."""
-    item_life_weeks: float = 150.0
+    item_life_weeks: float = 100.0
     """Mean life of an item, exponential."""
     consumable: float = 0.7
     """Share of items that are bought again; the others, once bought, are not wanted for months."""
-    cycle_days: float = 21.0
+    cycle_days: float = 30.0
     """Median of the re-buy cycles of consumables, lognormal (0.6)."""
-    quality_sigma: float = 0.7
-    appeal_sigma: float = 1.3
-    """How differently known items are: deviation of the log of organic exposure. What makes popularity skewed."""
+    quality_sigma: float = 0.5
+    appeal_sigma: float = 3.5
+    """How differently items sell, for everybody alike: deviation of the log of what people take. What makes popularity
+    skewed."""
+    appeal_liked: float = 0.7
+    """Share of that which is liking; the rest is only catching the eye, and does not help on a list."""
 
     # who there is
     segments: tuple[float, ...] = (0.3, 0.25, 0.2, 0.15, 0.1)
     """Share of each segment of people. The last is the minority that the unfairness is planted on."""
     tastes: int = 3
-    """Intents of a person; each visit has one."""
+    """Intents of a person; each session has one."""
     segment_pull: float = 1.0
     """Weight of the segment's centre in a person's tastes, beside a unit of their own."""
-    visits_per_week: float = 1.6
+    sessions_per_week: float = 1.31
     """Median over people."""
-    activity_sigma: float = 0.75
+    pages: float = 2.2
+    """Mean visits (pages with a list) of a session, geometric; one intent for all of them."""
+    page_minutes: float = 2.0
+    """Median time between two of them, lognormal (0.7), at most six."""
+    activity_sigma: float = 1.1
     new_people_per_week: float = 0.006
     anonymous_share: float = 0.15
     """Of people, who never log in. Others do at their second to fourth visit, and are anonymous until then."""
@@ -74,13 +81,13 @@ class WorldSpec:
     """Share of people with a second device, some weeks after their first visit; anonymous there until they log in."""
 
     # what they like
-    base: float = -4.6
-    affinity: float = 2.2
-    idiosyncrasy: float = 0.9
+    base: float = -7.5
+    affinity: float = 1.3
+    idiosyncrasy: float = 1.6
     """Deviation of what one person likes about one item for no reason anybody else shares."""
     price_sensitivity: float = 0.3
     season: float = 0.3
-    wander: float = 0.25
+    wander: float = 0.3
     """Radians a person's tastes turn in ten weeks, deviation over people."""
     context_pull: float = 1.5
     """Log-odds of what is just like the item a product or cart list is asked for."""
@@ -91,8 +98,8 @@ class WorldSpec:
     """Clicks on a category (decayed by half in a day) beyond which each further one costs ``boredom``."""
     fatigue: float = 0.15
     """What an item loses each time it was shown (decayed by half in a day)."""
-    satiation: float = 3.0
-    habit: float = 1.6
+    satiation: float = 3.5
+    habit: float = 1.0
     """What a consumable that was bought before gains once its cycle is over."""
 
     # how they look and act
@@ -106,7 +113,7 @@ class WorldSpec:
     trust_false: float = 0.02
     """Trust: on slot 1 a relevant item is clicked with the chance ``trust``, an irrelevant one with ``trust_false``;
     both fall with the slot as 1 / k^0.2 and 1 / k."""
-    cart_base: float = -0.8
+    cart_base: float = -0.3
     cart_gain: float = 0.5
     bought: float = 0.45
     """Chance that what lies in the cart is bought."""
@@ -118,13 +125,13 @@ class WorldSpec:
 
     # what they do without us
     surfaces: SurfaceTraffic = SurfaceTraffic()
-    organic_views: float = 1.5
+    organic_views: float = 1.0
     """Mean number of items looked at in a visit, beside lists; geometric."""
     order_share: float = 0.5
-    """Share of visits with an order of their own."""
-    basket_median: float = 5.0
-    basket_sigma: float = 1.0
-    basket_max: int = 60
+    """Share of sessions that end with an order of their own."""
+    basket_median: float = 4.9
+    basket_sigma: float = 1.1
+    basket_max: int = 80
     organic_heat: float = 1.0
     """Temperature of what people take by themselves: weight = exposure · exp(utility / heat)."""
 
@@ -152,7 +159,7 @@ SPECS: Final[Mapping[str, WorldSpec]] = {
     "calibrated": CALIBRATED,
     "cascade": replace(CALIBRATED, attention="cascade"),
     "trust": replace(CALIBRATED, attention="trust"),
-    "tiny": replace(CALIBRATED, people=120, items=150, categories=10, departments=3, weeks=8, visits_per_week=6.0),
+    "tiny": replace(CALIBRATED, people=120, items=150, categories=10, departments=3, weeks=8, sessions_per_week=3.0),
     "million": replace(CALIBRATED, people=1_000_000, items=5_000),
 }
 """By name: what ``--scenario`` understands."""

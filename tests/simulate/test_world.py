@@ -153,7 +153,7 @@ def test_what_was_bought_is_not_wanted_until_its_cycle_is_over() -> None:
     cycle = np.array([20 * DAY_MS, 0])
     at_once, due, much_later = (need(TINY, cycle, np.array([days, days]) * DAY_MS) for days in (0, 60, 600))
     assert at_once.tolist() == [-TINY.satiation, -TINY.satiation]
-    assert due[0] > 1.0 > 0.0 > due[1]
+    assert due[0] > 0.7 * TINY.habit > 0.0 > due[1]
     assert much_later[1] == pytest.approx(0.0, abs=0.01)
 
 
@@ -206,11 +206,11 @@ def test_nobody_and_nothing_comes_before_it_is_born() -> None:
 
 def test_the_hours_of_the_week_are_those_of_the_spec() -> None:
     hours = tuple(2.0 if hour % 24 < 12 else 0.0 for hour in range(168))
-    assert all((visit.at // HOUR_MS) % 24 < 12 for visit in visits(world(hours=hours), 7))
+    assert all((visit.at // HOUR_MS) % 24 < 12 for visit in visits(world(hours=hours), 7) if not visit.page)
 
 
 def test_the_starved_provider_is_as_good_and_less_seen() -> None:
     shelf = World(SPECS["calibrated"], 1).shelf
     last = shelf.provider == SPECS["calibrated"].providers - 1
-    assert abs(shelf.quality[last].mean() - shelf.quality[~last].mean()) < 0.2
+    assert abs(shelf.quality[last].mean() - shelf.quality[~last].mean()) < 0.4
     assert shelf.appeal[last].mean() < shelf.appeal[~last].mean() - 0.8
