@@ -44,6 +44,7 @@ from actors.touchpoint import touchpoint
 from events.types import (
     Aliased,
     Consented,
+    ContentAlerted,
     DriftDetected,
     Exposed,
     Grouped,
@@ -95,7 +96,7 @@ def fold(profile: Profile, lsn: int, event_time: int, event_id: bytes, payload: 
         return _linked(profile, event_time, meta, event)
     if event_time < profile.since or not allowed(profile):
         return profile
-    if not isinstance(event, SegmentChanged):  # what we concluded is no sign of life: nobody returns by being sorted
+    if not isinstance(event, SegmentChanged | ContentAlerted):  # what we conclude and tell is no sign of life
         profile = _dated(profile, event_time)
     if meta.bot:
         return replace(profile, engagement=counted(profile.engagement, "bot"))
@@ -172,8 +173,8 @@ def _folded(profile: Profile, at: int, event_id: bytes, payload: Payload) -> Pro
             return profile  # done above: they do not wait for consent
         case ItemUpserted() | ItemDeleted() | ImportStarted() | ImportCompleted() | ModelPromoted() | DriftDetected():
             return profile  # facts of items and of the store own a chain, not a person's layers
-        case SegmentDefined() | SegmentDropped():
-            return profile
+        case SegmentDefined() | SegmentDropped() | ContentAlerted():
+            return profile  # what somebody was told of stands in the log alone
         case _:
             assert_never(event)
 

@@ -40,7 +40,7 @@ Status: TypeAlias = Literal["ok", "duplicate", "quarantined"]
 SLOTS_KNOWN = b"slots"
 """In `META`: every vault slot below this number has its actor in the state."""
 
-_ABOUT_SOMEBODY: Final = frozenset({"segment_changed"})
+_ABOUT_SOMEBODY: Final = frozenset({"segment_changed", "content_alerted"})
 """Conclusions of followers from what somebody did, worth nothing without it."""
 EVENT_ID_BYTES = 16
 PRODUCER_CHARS_MAX = 100

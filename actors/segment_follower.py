@@ -65,6 +65,7 @@ _QUIET: Final = frozenset(
         "model_promoted",
         "drift_detected",
         "segment_changed",
+        "content_alerted",
     }
 )
 """Types that change nothing rules read; among them what this follower wrote."""

@@ -187,6 +187,17 @@ class SegmentChanged(Body, frozen=True, omit_defaults=True):
     evidence: dict[str, Json] = {}
 
 
+class ContentAlerted(Body, frozen=True, omit_defaults=True):
+    """New items came in that somebody has a strong interest in; written by the follower of content alerts."""
+
+    items: tuple[str, ...]
+    """The most wanted first."""
+    interest: str
+    """The interest key that the first one meets."""
+    strength: float
+    """How strong that interest was, as profiles have it."""
+
+
 class ModelPromoted(Body, frozen=True, omit_defaults=True):
     """From here on the service answers with another fitted model; going back to an earlier one is such a fact too.
     The facts about models share one key of the store's own, so their order is the log's."""
@@ -259,6 +270,7 @@ Event: TypeAlias = (
     | DriftDetected
     | SegmentDefined
     | SegmentDropped
+    | ContentAlerted
 )
 
 EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
@@ -281,6 +293,7 @@ EVENTS: Final[Mapping[tuple[str, int], type[Event]]] = {
     ("drift_detected", 1): DriftDetected,
     ("segment_defined", 1): SegmentDefined,
     ("segment_dropped", 1): SegmentDropped,
+    ("content_alerted", 1): ContentAlerted,
 }
 """The newest version of every type. Older versions live on in `UPCASTS`."""
 

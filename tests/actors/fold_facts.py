@@ -88,6 +88,7 @@ BODIES = {
     types.DriftDetected: st.builds(types.DriftDetected, TEXT, st.lists(TEXT, max_size=2).map(tuple), TEXT, OBJECT),
     types.SegmentDefined: st.builds(types.SegmentDefined, TEXT, TEXT, TEXT, cluster=OBJECT),
     types.SegmentDropped: st.builds(types.SegmentDropped, TEXT, TEXT),
+    types.ContentAlerted: st.builds(types.ContentAlerted, st.lists(ITEMS, max_size=3).map(tuple), TEXT, ANY_FLOAT),
 }  # fmt: skip
 """One strategy per event type; a test compares the keys with the table of types."""
 
@@ -130,6 +131,7 @@ SHOPPING = st.one_of(
     st.builds(types.Aliased, st.sampled_from(["u", "old1", "old2"])),
     st.builds(types.Exposed, st.sampled_from(["e1", "e2"]), st.sampled_from("AB")),
     st.builds(types.SegmentChanged, st.sampled_from(["s1", "s2"]), st.booleans()),
+    st.builds(types.ContentAlerted, st.just(("item1",)), st.just("category:Drinks > Tea"), st.just(7.0)),
     st.builds(types.Consented, st.dictionaries(st.sampled_from(["ads", "sale_share"]), st.booleans(), max_size=2)),
 )
 

@@ -39,6 +39,7 @@ KNOWN = {
     ("drift_detected", 1),
     ("segment_defined", 1),
     ("segment_dropped", 1),
+    ("content_alerted", 1),
 }
 """Every (type, version) ever written; one that is no longer the newest has an upcast."""
 
