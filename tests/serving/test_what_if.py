@@ -50,6 +50,8 @@ TEST = 1
 """Answers marked as test traffic."""
 
 LOGGED = """
+segments_shipped = false
+
 [surfaces.home]
 weights = { newest = 1.0, popularity = 0.2 }
 tau = 2.0
