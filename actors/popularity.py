@@ -95,6 +95,7 @@ class Popularity:
         """Rows and lists that changed since the last call."""
         if not self._touched and not self._rebuild:
             return []
+        self._grow()  # a list made anew looks at everything of its category, also at what is new and untouched
         touched = np.fromiter(sorted(self._touched), np.int64, len(self._touched))
         rows = np.column_stack([column.values[touched] for column in self._columns()]).tolist()
         out: list[Change] = [(COUNTS, name, _ROW.pack(*row)) for name, row in zip(keys(touched), rows, strict=True)]

@@ -92,6 +92,17 @@ def test_counts_outlive_a_restart() -> None:
     assert again.top(ALL, 10).tolist() == [2, 1]
 
 
+def test_an_item_may_move_into_a_category_together_with_one_that_is_new_there() -> None:
+    shop = Shop()
+    shop.learn([(0, 0, False)])
+    was = int(shop.catalogue.leaf[0])
+    shop.catalogue.upsert(ItemUpserted("0", category="A"))
+    shop.popularity.moved(0, was)
+    shop.catalogue.upsert(ItemUpserted("new", category="A"))
+    shop.store.commit(shop.popularity.changes())
+    assert shop.popularity.top(shop.catalogue.categories.number("A"), 10).tolist() == [0]
+
+
 def test_a_list_is_bounded() -> None:
     shop = Shop(items=300)
     shop.learn([(item, 0, False) for item in range(300)])
