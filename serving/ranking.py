@@ -143,18 +143,16 @@ def ranking_of(
 
 def _shortlisted(candidates: Candidates, level: Matrix, names: Sequence[str], most: int) -> npt.NDArray[np.intp]:
     """Columns of the ``most`` best in the total order, and of what exploration named, by item index."""
-    idx = candidates.idx
-    if len(idx) <= most:
-        return idx.argsort()
+    if len(level) <= most:
+        return np.arange(len(level))
     least = np.partition(level, len(level) - most)[len(level) - most]
     chosen = level > least
     ties = (level == least).nonzero()[0]
-    chosen[ties[idx[ties].argsort()][: most - int(chosen.sum())]] = True
+    chosen[ties[: most - int(np.count_nonzero(chosen))]] = True
     if EXPLORATION in names:
         chosen |= candidates.raw[names.index(EXPLORATION)] > 0
-    columns = chosen.nonzero()[0]
-    ordered: npt.NDArray[np.intp] = columns[idx[columns].argsort()]
-    return ordered
+    columns: npt.NDArray[np.intp] = chosen.nonzero()[0]
+    return columns
 
 
 def _standardised(level: Matrix) -> tuple[Scores, tuple[float, float]]:

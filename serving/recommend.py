@@ -34,7 +34,7 @@ from serving.ranking import Ranking, Scoring, ranking_of
 from serving.slate import STILL, Sampling, fill, sampling_of
 from serving.weights import FixedWeights, Pair, PairSource
 from training.anchors import choose_anchors
-from training.blend import merge, pool, restricted
+from training.blend import merge, restricted
 from training.guard import Failed, Guard
 from training.history import NO_HISTORY, HistoryCache
 from training.inventory import FROM_TASTE, INVENTORY
@@ -168,10 +168,9 @@ class Answerer:
     def _ranked(self, asked: Asked, query: Query, scoring: Scoring) -> Ranking:
         """Candidates from every recommender, filters, blend, shortlist."""
         request, items = asked.request, query.items
-        said, failed = self._guard.ask([self._recommenders[name] for name in scoring.names], query)
+        evidence, failed = self._guard.ask([self._recommenders[name] for name in scoring.names], query)
         for fault in failed:
             self._count(fault)
-        evidence = pool(said)
         if isinstance(request, RankRequest):
             candidates = among(merge(evidence, items.size), request, items)
         else:

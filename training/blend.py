@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from actors.ranked import firsts
 from training.learned import CONTEXT, Matrix, SurfaceWeights
-from training.recommender import Indices, Scored, Scores
+from training.recommender import ABSTAIN, Indices, Scored, Scores
 from training.surface import Values
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -56,8 +57,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Items under consideration. ``raw[r, c]`` is the summed evidence of recommender r for candidate c, 0 for none;
-    ``because[r, c]`` its cause (see `Scored`)."""
+    """Items under consideration, ascending by index. ``raw[r, c]`` is the summed evidence of recommender r for
+    candidate c, 0 for none; ``because[r, c]`` its cause (see `Scored`)."""
 
     idx: Indices
     raw: Matrix
@@ -85,31 +86,39 @@ class Blended:
 
 
 def pool(said: Sequence[Scored]) -> Evidence:
-    """What each recommender said, in one."""
-    return Evidence(
-        np.concatenate([scored.idx for scored in said]),
-        np.concatenate([scored.score for scored in said]),
-        np.concatenate([scored.because for scored in said]),
-        np.arange(len(said), dtype=np.int32).repeat([len(scored.idx) for scored in said]),
-        len(said),
-    )
+    """What each recommender said, in one. Raises `TypeError` or `ValueError` where a part is no such array, has another
+    type or shape, or is longer than the others."""
+    if not said:
+        return _SILENCE
+    counts = [len(scored.idx) for scored in said]
+    if counts != [len(scored.score) for scored in said] or counts != [len(scored.because) for scored in said]:
+        raise ValueError("arrays of unequal length")
+    row = _ROW_NUMBERS[: len(said)].repeat(counts)
+    idx = np.concatenate([scored.idx for scored in said], dtype=np.int32, casting="no")
+    score = np.concatenate([scored.score for scored in said], dtype=np.float32, casting="no")
+    because = np.concatenate([scored.because for scored in said], dtype=np.int32, casting="no")
+    if not row.shape == idx.shape == score.shape == because.shape:
+        raise ValueError("arrays of more than one dimension")
+    return Evidence(idx, score, because, row, len(said))
+
+
+_SILENCE: Final = Evidence(ABSTAIN.idx, ABSTAIN.score, ABSTAIN.because, ABSTAIN.idx, 0)
+_ROW_NUMBERS: Final = np.arange(1_000, dtype=np.int32)
 
 
 def merge(evidence: Evidence, catalogue_size: int) -> Candidates:
-    """One column per distinct item, one row per recommender; scores of one item add up.
+    """One column per distinct item, by item index, one row per recommender; scores of one item add up.
 
-    A scratch array over the catalogue replaces sorting: writing each entry's number at its item leaves one
-    representative per item (5 us against 25 us for `np.unique` on 1,000 entries).
+    Sorting plain numbers is cheap (2 us for 1,300), finding each again in what was sorted is not: a scratch array over
+    the catalogue says it.
     """
     idx, rows = evidence.idx, evidence.rows
-    representative = np.empty(catalogue_size, np.int32)
-    numbers = np.arange(len(idx), dtype=np.int32)
-    representative[idx] = numbers
-    chosen = representative[idx]
-    first = chosen == numbers
-    distinct = idx[first]
+    ordered = np.sort(idx)
+    distinct = ordered[firsts(ordered)]
     columns = len(distinct)
-    cell = (first.cumsum() - 1)[chosen] + evidence.row * columns
+    column_of = np.empty(catalogue_size, np.int32)
+    column_of[distinct] = np.arange(columns, dtype=np.int32)
+    cell = column_of[idx] + evidence.row * columns
     raw = np.bincount(cell, evidence.score, rows * columns).astype(np.float64, copy=False)
     because = np.full(rows * columns, -1, np.int32)
     because[cell] = evidence.because
@@ -186,7 +195,7 @@ def _reciprocal_ranks(score: Scores, row: Cells, rows: int) -> Scores:
     """1 / (1 + number of scores of the same row that are higher), in the order given. One sort for all rows: positive
     float32 numbers are in the order of their bits."""
     key = (row.astype(np.uint64) << np.uint64(32)) | ~score.view(np.uint32)
-    order = key.argsort()
+    order = key.argsort(kind="stable")  # rows come one after another, which it makes use of: 4.5 us instead of 8
     ordered = key.take(order)
     place = np.arange(len(key))
     place[1:][ordered[1:] == ordered[:-1]] = 0

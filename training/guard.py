@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from training.blend import Evidence, pool
 from training.recommender import ABSTAIN, Query, Recommender, Scored
 
 Reason: TypeAlias = Literal["raised", "nonsense", "slow", "resting", "late"]
@@ -65,8 +66,8 @@ class Guard:
         self._resting: dict[str, float] = {}
         """Name → when it may be tried again."""
 
-    def ask(self, recommenders: Sequence[Recommender], query: Query) -> tuple[list[Scored], list[Failed]]:
-        """What each said, `ABSTAIN` for those that fell out, and who fell short."""
+    def ask(self, recommenders: Sequence[Recommender], query: Query) -> tuple[Evidence, list[Failed]]:
+        """What they said, a row each, empty for those that fell out; and who fell short."""
         said: list[Scored] = []
         failed: list[Failed] = []
         well: list[str] = []
@@ -97,11 +98,13 @@ class Guard:
                 well.append(name)
             said.append(scored)
             before = after
-        if not sound(said, query.items.size):
+        evidence = pooled(said, query.items.size)
+        if evidence is None:
             self._drop_nonsense(recommenders, said, failed, query.items.size, before)
+            evidence = pool(said)
         if self._strikes:
             self._forgive(set(well) - {each.name for each in failed})
-        return said, failed
+        return evidence, failed
 
     def _strike(self, name: str, now: float, took: float) -> None:
         strikes = self._strikes.get(name, 0) + 1
@@ -126,17 +129,17 @@ class Guard:
                 self._strike(recommender.name, now, 0.0)
 
 
-def sound(said: Sequence[Scored], size: int) -> bool:
-    """Whether nothing of all that was said is `nonsense`: two passes over everything together (about 5 us), because a
-    check of each would cost as much as three more recommenders. May say False of a negative zero."""
-    for scored in said:
-        if not _well_formed(scored):
-            return False
-    idx = np.concatenate([scored.idx for scored in said]) if said else ABSTAIN.idx
-    if not len(idx):
-        return True
-    score = np.concatenate([scored.score for scored in said])
-    return bool(idx.view(np.uint32).max() < size and score.view(np.uint32).max() < _INFINITE)
+def pooled(said: Sequence[Scored], size: int) -> Evidence | None:
+    """All that was said in one, None where any of it is `nonsense`: looked at together, because a check of each would
+    cost as much as three more recommenders. May be None for a negative zero."""
+    try:
+        evidence = pool(said)
+    except (TypeError, ValueError, AttributeError):
+        return None
+    if not len(evidence.idx):
+        return evidence
+    sound = evidence.idx.view(np.uint32).max() < size and evidence.score.view(np.uint32).max() < _INFINITE
+    return evidence if sound else None
 
 
 def nonsense(scored: Scored, size: int) -> str:

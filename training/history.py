@@ -114,13 +114,14 @@ class Seen:
     """log2 of the decayed impressions' stored sum, its landmark added, as `Purchases.log2_sum`."""
 
     def exposures(self, idx: Indices, now: Millis) -> Floats:
-        """Impressions of each of ``idx`` decayed with a half-life of a day, at ``now``; 0 for items not here."""
+        """Impressions of each of ``idx`` (ascending) decayed with a half-life of a day, at ``now``; 0 for items not
+        here. What was seen is looked for among the candidates, which are many more."""
         found = np.zeros(len(idx))
-        if len(self.idx):
-            place = self.idx.searchsorted(idx)
-            place[place == len(self.idx)] = 0
-            hit = (self.idx[place] == idx).nonzero()[0]
-            found[hit] = _decayed(self.log2_sum[place[hit]] - now * _RATE["day"])
+        if len(self.idx) and len(idx):
+            place = idx.searchsorted(self.idx)
+            place[place == len(idx)] = 0
+            hit = (idx[place] == self.idx).nonzero()[0]
+            found[place[hit]] = _decayed(self.log2_sum[hit] - now * _RATE["day"])
         return found
 
 

@@ -58,7 +58,7 @@ def test_merging_adds_up_every_items_evidence_per_recommender(evidence: list[Sco
     for row, one in enumerate(evidence):
         for idx, score in zip(one.idx.tolist(), one.score.tolist(), strict=True):
             expected.setdefault(idx, [0.0] * len(evidence))[row] += score
-    assert len(set(merged.idx.tolist())) == len(merged.idx)
+    assert merged.idx.tolist() == sorted(set(merged.idx.tolist()))
     found = {idx: merged.raw[:, column].tolist() for column, idx in enumerate(merged.idx.tolist())}
     assert found.keys() == expected.keys()
     for idx, sums in expected.items():
@@ -71,7 +71,7 @@ def test_scores_are_finite_and_depend_on_no_order_of_candidates(evidence: list[S
     merged = merge(evidence, ITEMS)
     weights = [1.0 + row for row in range(len(evidence))]
     one = blend(merged, weights)
-    order = np.argsort(merged.idx)
+    order = np.argsort(-merged.idx)
     two = blend(Candidates(merged.idx[order], merged.raw[:, order], merged.because[:, order]), weights)
     assert np.isfinite(one.score).all()
     assert one.score[order].tolist() == pytest.approx(two.score.tolist(), abs=1e-5)
