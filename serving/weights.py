@@ -3,7 +3,8 @@
 The learner publishes one row (`training.learned`), promotion changes the model it names. A replica that sees another
 model named loads that artefact beside the running answers and serves the old pair (old weights and old tables) until
 the new one is loaded and checked; the swap is one assignment between two requests. An artefact that fails its check is
-refused: the old pair stays, and it is counted.
+refused: the old pair stays, and it is counted. A thread of its own looks ahead, so that what was promoted while nobody
+asked is loaded when somebody does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ FOLDER: Final = Path("followers") / "learner"
 """Where the learner keeps its state, inside the data folder."""
 RETRY_MS: Final = 30_000
 """How long a model that could not be loaded is left alone before it is tried again: a restore may be under way."""
+
+AHEAD_S: Final = 1.0
+"""Between two looks ahead: a few microseconds each."""
 
 Load: TypeAlias = Callable[[str], Model]
 
@@ -96,6 +100,10 @@ class Weights:
         self._learned: Learned | None = None
         self._model: Model | None = None
         self._loading: _Loading | None = None
+        self._ahead: _Loading | None = None
+        """What `look_ahead` began: written by its thread only."""
+        self._stopping = threading.Event()
+        self._watch: threading.Thread | None = None
         self._refused: tuple[str, Millis] | None = None
         for name in (
             "everfold_models_refused_total",
@@ -114,10 +122,39 @@ class Weights:
 
     def settle(self) -> None:
         """Wait until what is being loaded is there (or refused); the next snapshot looks at it."""
-        if self._loading is not None:
-            self._loading.thread.join()
+        for loading in (self._loading, self._ahead):
+            if loading is not None:
+                loading.thread.join()
+
+    @property
+    def ready(self) -> str:
+        """The model that was loaded ahead; empty: none, or not yet."""
+        ahead = self._ahead
+        return ahead.identity if ahead is not None and ahead.model is not None else ""
+
+    def look_ahead(self, published: PublishedWeights) -> None:
+        """Begin to load the model that is named now, whether or not anybody asks. For a thread of its own, with a
+        reader of its own."""
+        newest, model = published.snapshot(), self._model
+        known = {self._ahead.identity if self._ahead is not None else "", model.id if model is not None else "", ""}
+        if newest is not None and newest.model not in known:
+            self._ahead = _Loading(newest.model, self._load)
+
+    def watch(self, published: PublishedWeights) -> None:
+        """Look ahead until `close`, every `AHEAD_S`."""
+
+        def run() -> None:
+            while not self._stopping.wait(AHEAD_S):
+                self.look_ahead(published)
+            published.close()
+
+        self._watch = threading.Thread(target=run, name="look ahead", daemon=True)
+        self._watch.start()
 
     def close(self) -> None:
+        self._stopping.set()
+        if self._watch is not None:
+            self._watch.join()
         self.settle()
         self._published.close()
 
@@ -132,7 +169,10 @@ class Weights:
         if loading is None:
             if self._refused is not None and self._refused[0] == newest.model and now < self._refused[1] + RETRY_MS:
                 return
-            loading = self._loading = _Loading(newest.model, self._load)
+            ahead, refused = self._ahead, self._refused is not None and self._refused[0] == newest.model
+            if ahead is None or ahead.identity != newest.model or refused:
+                ahead = _Loading(newest.model, self._load)
+            loading = self._loading = ahead
             if self._learned is None:
                 loading.thread.join()
         if loading.thread.is_alive():
@@ -172,4 +212,6 @@ def _count(numbers: Numbers | None, name: str, by: int = 1) -> None:
 def open_weights(data: Path, numbers: Numbers | None = None) -> Weights:
     """The weights of the data folder on this machine, whether or not a learner has begun there."""
     published = PublishedWeights(LmdbReader(data / FOLDER), numbers)
-    return Weights(published, lambda identity: load(data / MODELS, identity), numbers)
+    weights = Weights(published, lambda identity: load(data / MODELS, identity), numbers)
+    weights.watch(PublishedWeights(LmdbReader(data / FOLDER)))
+    return weights

@@ -10,15 +10,17 @@ import msgspec
 import numpy as np
 import pytest
 from answering import Desk, shown, surfaces
+from service import until
 from small_shop import NOW, Facts, buyer, described, did, small_shop
 
+from actors.lmdb_state import LmdbState
 from actors.state import MemoryState
 from events.ids import Key, Millis
 from serving.answer import RecommendRequest
 from serving.decision import shown_rows
 from serving.metrics import Numbers
 from serving.recommend import AnswerRules
-from serving.weights import RETRY_MS, PublishedWeights, Weights, open_weights
+from serving.weights import FOLDER, RETRY_MS, PublishedWeights, Weights, open_weights
 from training.blend import FEATURES
 from training.learned import CONTEXT, KEY, OUTCOMES, TABLE, Learned, SurfaceWeights, pack
 from training.model import Model, Provenance, load, model_of, save
@@ -116,6 +118,62 @@ def test_the_old_pair_serves_until_the_new_model_is_whole(shelf: Shelf) -> None:
     shelf.weights.settle()
     assert shelf.look() == ("c", second)
     assert shelf.counted("model_swaps") == 2
+
+
+def test_what_was_promoted_while_nobody_asked_serves_the_first_who_does(shelf: Shelf) -> None:
+    first, second, third = shelf.made(1), shelf.made(2), shelf.made(3)
+    shelf.publish(learned("a", first))
+    shelf.look()
+    aside = PublishedWeights(shelf.row)
+    shelf.publish(learned("b", second))
+    for _ in range(3):
+        shelf.weights.look_ahead(aside)
+    shelf.weights.settle()
+    assert shelf.look() == ("b", second)
+    for _ in range(3):
+        shelf.weights.look_ahead(aside)
+    assert shelf.loads == [first, second], "each once"
+    shelf.publish(learned("c", third))
+    shelf.weights.look_ahead(aside)
+    shelf.publish(learned("d", first))
+    shelf.weights.look_ahead(aside)
+    shelf.weights.settle()
+    assert shelf.look() == ("d", first)
+
+
+def test_a_damaged_model_that_was_looked_ahead_to_is_tried_again_later(shelf: Shelf) -> None:
+    first, second = shelf.made(1), shelf.made(2)
+    shelf.publish(learned("a", first))
+    shelf.look()
+    path = shelf.folder / second / "ials.factors.npy"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    shelf.publish(learned("b", second))
+    shelf.weights.look_ahead(PublishedWeights(shelf.row))
+    shelf.weights.settle()
+    assert shelf.look(1) == ("a", first)
+    path.write_bytes(whole)
+    shelf.look(1 + RETRY_MS)
+    shelf.weights.settle()
+    assert shelf.look(2 + RETRY_MS) == ("b", second)
+    assert shelf.counted("models_refused") == 1
+
+
+def test_a_replica_looks_ahead_by_itself(tmp_path: Path) -> None:
+    state = LmdbState(tmp_path / FOLDER)
+    model = model_of(("tea", "milk"), {}, None, Provenance())
+    save(tmp_path / "models", model)
+    weights = open_weights(tmp_path)
+    assert weights.snapshot(ITEMS.snapshot(), Millis(0)).model is None
+    state.commit([(TABLE, KEY, pack(learned("a")))])
+    assert weights.snapshot(ITEMS.snapshot(), Millis(0)).learned is not None
+    state.commit([(TABLE, KEY, pack(learned("b", model.id)))])
+    assert until(lambda: weights.ready == model.id)
+    pair = weights.snapshot(ITEMS.snapshot(), Millis(0))
+    assert pair.model is not None
+    assert pair.model.model.id == model.id
+    weights.close()
+    state.close()
 
 
 def test_another_promotion_while_one_is_loading_wins(shelf: Shelf) -> None:
