@@ -305,6 +305,8 @@ class Partition:
         subject = self._orphans.get(name)
         if subject is None:
             subject = self._orphans[name] = self._ports.vault.create(key, name)
+        else:
+            self._ports.vault.renew(subject)
         work.born[name] = subject
         return newborn(subject, is_profile(key))
 

@@ -112,6 +112,10 @@ class MemoryState:
     def held(self, table: str) -> Iterator[HeldTable]:
         yield _HeldRows(self, table)
 
+    def tables(self) -> list[str]:
+        """Names of the tables that were ever written to, sorted."""
+        return sorted(self._tables)
+
     def commit(
         self, changes: Iterable[Change], offsets: Mapping[str, int] = NO_OFFSETS, emptied: Sequence[str] = ()
     ) -> None:

@@ -9,9 +9,10 @@ run can be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from events.disk import OpenMode
 from events.errors import DiskFull, NotFound, SyncFailed
@@ -19,6 +20,10 @@ from events.errors import DiskFull, NotFound, SyncFailed
 WORD = 8
 """Bytes that are written whole or not at all, when aligned. Real devices promise 512; eight tears harder, and is what
 the watermark (one aligned 64-bit number) relies on."""
+
+
+Loss: TypeAlias = Literal["kept", "torn", "lost", "name lost"]
+"""What a power loss did to one write, or to one change of a name, that was not synced."""
 
 
 class Crashed(BaseException):
@@ -46,14 +51,16 @@ class _Inode:
             _apply(self.durable, change)
         self.pending.clear()
 
-    def lose_power(self, random: Random) -> None:
+    def lose_power(self, random: Random, losses: Counter[Loss]) -> None:
         for change in self.pending:
             match random.randrange(3):
                 case 0:
-                    continue
+                    losses["lost"] += 1
                 case 1 if isinstance(change, tuple):
+                    losses["torn"] += 1
                     _apply(self.durable, _torn(change, random))
                 case _:
+                    losses["kept"] += 1
                     _apply(self.durable, change)
         self.pending.clear()
         self.data = bytearray(self.durable)
@@ -163,6 +170,8 @@ class MemoryDisk:
         """Counts crashes and kills; handles of an earlier life are dead."""
         self.steps = 0
         """Moments passed at which the machine could have died: two per change, before and after it."""
+        self.losses: Counter[Loss] = Counter()
+        """What power losses did so far."""
         self._random = Random(seed)
         self._names: dict[str, _Inode] = {}
         self._durable_names: dict[str, _Inode] = {}
@@ -223,12 +232,14 @@ class MemoryDisk:
     def crash(self, random: Random | None = None) -> None:
         """Power loss, then power: what was not synced is lost, torn or kept, by the toss of a coin."""
         random = self._random if random is None else random
-        for naming in self._unsynced_names[: random.randint(0, len(self._unsynced_names))]:
+        survive = random.randint(0, len(self._unsynced_names))
+        self.losses["name lost"] += len(self._unsynced_names) - survive
+        for naming in self._unsynced_names[:survive]:
             naming.apply(self._durable_names)
         self._unsynced_names.clear()
         self._names = dict(self._durable_names)
         for inode in self._names.values():
-            inode.lose_power(random)
+            inode.lose_power(random, self.losses)
         self.kill()
 
     def kill(self) -> None:
@@ -236,6 +247,15 @@ class MemoryDisk:
         self.life += 1
         self._dead = False
         self._actions.clear()
+
+    def synced(self, path: str) -> bool:
+        """Whether every byte written to the file is on the device, under a name that is."""
+        inode = self._names[path]
+        return not inode.pending and self._durable_names.get(path) is inode
+
+    def files(self) -> Sequence[tuple[str, bytes]]:
+        """Every path with what it holds, by path."""
+        return [(path, bytes(self._names[path].data)) for path in sorted(self._names)]
 
     def flip(self, path: str, offset: int, mask: int = 1) -> None:
         """Rot: change bits of one byte, as found on the device."""

@@ -191,15 +191,22 @@ class Vault(VaultReader):
         self._write(slot, _LIVE, _BODY.pack(key_hash, subject, nonce, wrapped, kind.encode()))
         return subject
 
+    def renew(self, subject: bytes) -> None:
+        """Write the subject's slot again as it lies there; durable after `sync`. For a slot another process made: where
+        its sync failed, the bytes are in the page cache only, marked clean, and no later sync would write them."""
+        slot = _slot(subject)
+        self._slots.write(slot * SLOT_BYTES, self._read(slot))
+
     def seal(self, subject: bytes, event_id: bytes, lsn: int, payload: bytes) -> bytes:
         """``payload`` sealed for the record at ``lsn``. Raises `KeyMissing`."""
         return self.open(subject).seal(event_id, lsn, self._random(_NONCE_BYTES), payload)
 
     def erase(self, subject: bytes) -> None:
-        """Destroy the subject's key for good and forget whose it was; durable on return. Erasing twice is harmless."""
+        """Destroy the subject's key for good and forget whose it was; durable on return. Erasing twice is harmless, and
+        writes twice: where the first sync failed, a second one alone would not reach the device."""
         self._opened.pop(subject, None)
         slot = _slot(subject)
-        if slot < self.count() and not self.erased(subject):
+        if slot < self.count():
             self._write(slot, _ERASED, _BODY.pack(bytes(16), subject, bytes(12), bytes(56), b"-"))
         self._slots.sync()
 

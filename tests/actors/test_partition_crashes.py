@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from partition_world import World, fact, fact_id, view
+from partition_world import FOLDER, SECRETS, World, fact, fact_id, view
 
 from actors.partition import Partition
-from events.errors import KeyMissing
+from events.errors import KeyMissing, SyncFailed
 from events.ids import Key
 from events.memory_disk import Crashed
 from events.types import ItemUpserted, SubjectErased
+from events.vault import Vault, open_slots
 
 Op = Callable[[Partition], object]
 
@@ -218,3 +219,34 @@ def test_an_orphan_slot_is_used_by_the_next_record_of_its_key() -> None:
     partition.append([view("ann", 1)])
     assert world.ports.vault.count() == 2
     assert world.version("ann") == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_key_whose_sync_failed_is_written_again_before_it_is_used(seed: int) -> None:
+    """The page cache still holds it, but marked clean: no later sync would bring it to the device."""
+    world = World(seed)
+    partition = world.opened()
+    world.disk.fail_sync_after(0)
+    with pytest.raises(SyncFailed):
+        partition.append([view("ann", 1)])
+    world.kill()
+    world.opened().append([view("ann", 1)])
+    world.power_loss()
+    partition = world.opened()
+    assert partition.stopped is None
+    assert world.version("ann") == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_erasure_whose_sync_failed_is_made_good_by_replay(seed: int) -> None:
+    world = World(seed)
+    partition = world.opened()
+    partition.append([view("bob", 1)])
+    subject = world.records()[0].subject
+    world.disk.fail_sync_after(1)
+    with pytest.raises(SyncFailed):
+        partition.erase(Key("u:bob"))
+    world.kill()
+    world.opened()
+    world.power_loss()
+    assert Vault(open_slots(world.disk, FOLDER), SECRETS.vault_wrap).erased(subject)
