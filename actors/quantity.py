@@ -14,6 +14,7 @@ can move at most besides, at any later moment before ``until``: a crossing comes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, exp2, inf, log, log2
 from typing import Final
 
@@ -97,8 +98,9 @@ def first_crossing(difference: Quantity) -> int:
     to one side, by bisection. Otherwise |d/dΔ| is largest at Δ = 0, so no crossing comes before |value| / that bound;
     asked again there, the bound moves on, and the steps shrink as the crossing comes near.
     """
-    value = difference.now
-    decays = [(a, life) for a, life in difference.decays if a]
+    value, decays = difference.now, difference.decays
+    if decays:
+        decays = tuple([each for each in decays if each[0]])
     if difference.fall or difference.rise:
         free = _outrun(value, difference)
     else:
@@ -117,7 +119,7 @@ def _outrun(value: float, difference: Quantity) -> float:
     return abs(value) / speed if speed else inf
 
 
-def _first_root(value: float, constant: float, slope: float, decays: list[tuple[float, int]]) -> float:
+def _first_root(value: float, constant: float, slope: float, decays: Sequence[tuple[float, int]]) -> float:
     """First Δ > 0 where the sign may differ from now; `inf` for none."""
     if not decays:
         if not slope:
@@ -125,8 +127,13 @@ def _first_root(value: float, constant: float, slope: float, decays: list[tuple[
         return -value / slope if value and (value > 0) != (slope > 0) else (inf if value else 1.0)
     if value == 0.0:
         return 1.0
-    one_sided = not slope and all((a > 0) == (value > 0) for a, _ in decays)
-    if not slope and all((a > 0) != (value > 0) for a, _ in decays):
+    if len(decays) == 1:
+        one_sided = not slope and (decays[0][0] > 0) == (value > 0)
+        against = not slope and not one_sided
+    else:
+        one_sided = not slope and all((a > 0) == (value > 0) for a, _ in decays)
+        against = not slope and all((a > 0) != (value > 0) for a, _ in decays)
+    if against:
         return inf  # what pulls it back only weakens
     if one_sided and (constant == 0.0 or (constant > 0) == (value > 0)):
         return inf  # it sinks towards a constant of its own sign
@@ -139,7 +146,7 @@ def _first_root(value: float, constant: float, slope: float, decays: list[tuple[
     return abs(value) / steepest
 
 
-def _bisected(constant: float, decays: list[tuple[float, int]]) -> float:
+def _bisected(constant: float, decays: Sequence[tuple[float, int]]) -> float:
     """Where constant + Σ a · 2^(-Δ/H) is 0, the aᵢ having one sign and the constant the other."""
     sign = 1.0 if decays[0][0] > 0 else -1.0
 

@@ -100,11 +100,13 @@ def engagement(profile: Behaviour, now: int) -> Quantity:
     rates = table.values(now) if table is not None else {}
     often = sum([value for signal, value in rates.items() if signal not in PASSIVE])
     acted = rates.get("click", 0.0) + rates.get("cart", 0.0) + rates.get("purchase", 0.0)
-    return (
-        saturated(often, 10.0, "month").times(0.30)
-        + _freshness(profile, now).times(0.25)
-        + steady(0.15 * _dwell(held) + 0.10 * _scroll(held) + 0.10 * _watched(held))
-        + saturated(acted, 3.0, "month").times(0.10)
+    (many, many_fall), (acts, acts_fall) = _saturation(often, 10.0, "month"), _saturation(acted, 3.0, "month")
+    fresh, attention = _freshness(profile, now), 0.15 * _dwell(held) + 0.10 * _scroll(held) + 0.10 * _watched(held)
+    return Quantity(
+        0.30 * many + 0.25 * fresh.constant + attention + 0.10 * acts,
+        decays=tuple([(0.25 * value, life) for value, life in fresh.decays]),
+        until=fresh.until,
+        fall=0.30 * many_fall + 0.10 * acts_fall,
     )
 
 
@@ -161,11 +163,17 @@ def saturated(value: float, half: float, half_life: str) -> Quantity:
 
     With s = sat(x), ds/dt = -s (1 - s) ln 2 / half-life; s only falls and s (1 - s) is largest at s = 1/2.
     """
+    share, fall = _saturation(value, half, half_life)
+    return Quantity(share, fall=fall) if share else _NOTHING
+
+
+def _saturation(value: float, half: float, half_life: str) -> tuple[float, float]:
+    """``sat(x, half)``, and the most it falls per ms."""
     if value <= 0.0:
-        return _NOTHING
+        return 0.0, 0.0
     share = value / (value + half)
     steepest = share * (1.0 - share) if share < 0.5 else 0.25
-    return Quantity(share, fall=steepest * _LN2 / HALF_LIVES_MS[half_life])
+    return share, steepest * _LN2 / HALF_LIVES_MS[half_life]
 
 
 def _freshness(profile: Behaviour, now: int) -> Quantity:

@@ -6,23 +6,44 @@ asks about changed just before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log, nan
 from typing import Final, NamedTuple
 
+from actors.engagement import PASSIVE
 from actors.quantity import NEVER
-from actors.scores import RFM
+from actors.scores import INTENT, RFM
 from actors.segment_definition import Definition
 from actors.segment_rules import DURATIONS, FLAGS, NUMBERS, SIGNALS_KNOWN, TEXTS, Subject
 from actors.segment_subject import Surroundings
+from actors.signals import SIGNALS
 
 QUINTILE_SHARES: Final = (0.2, 0.4, 0.6, 0.8)
 
 _LN2: Final = log(2.0)
 _ROUNDED_UP: Final = 1.000001
 """A rate is kept in single precision: a bound may not shrink by that."""
-_BY_ANY_SIGNAL: Final = frozenset((*NUMBERS, *DURATIONS, *TEXTS, *FLAGS, "interests"))
+FIRST: Final = "first"
+LAST: Final = "last"
+"""The time of the first and of the latest fact moved."""
+TOUCHES: Final = (*SIGNALS_KNOWN, FIRST, LAST)
+"""What facts can do to a profile besides what `_BY_CHOICE` names."""
+_DONE: Final = frozenset(SIGNALS_KNOWN) - PASSIVE
+_PAID: Final = frozenset(("purchase", "refund"))
+_TOUCHED_BY: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys((*NUMBERS, *DURATIONS, *TEXTS, *FLAGS), _DONE),
+    **dict.fromkeys(("loyalty", "price_sensitivity", "spent"), _PAID),
+    **dict.fromkeys([f"{field}_quintile" for field in RFM], _PAID),
+    "purchase_intent": frozenset(INTENT),
+    "scroll": frozenset(("visit",)),
+    "watched": frozenset(("watch",)),
+    "interests": frozenset(SIGNALS),
+    "age": frozenset((FIRST,)),
+    "idle": frozenset((LAST,)),
+}
+"""What a rule reads → which touches can change it. By time alone, levels of the population and choices it is asked
+for other reasons."""
 _BY_CHOICE: Final = frozenset(("traits", "groups", "consent"))
 
 
@@ -71,17 +92,18 @@ class Evaluation:
             for slot, each in ordered
         ]
         self._by_choice = self._bits_reading(_BY_CHOICE)
-        self._by_signal = {signal: self._bits_reading(_BY_ANY_SIGNAL | {signal}) for signal in SIGNALS_KNOWN}
+        self._by_touch = {touch: self._bits_reading(_read_where(touch)) for touch in TOUCHES}
         self.quantiles = tuple(sorted({pair for _, each in ordered for pair in quantiles_of(each)}))
         """(field, share) asked for."""
         self.fields = tuple(sorted({field for field, _ in self.quantiles}))
         """Fields whose quantiles are asked for."""
 
-    def touched(self, signals: Iterable[str], choice: bool) -> int:
-        """Bits of the definitions that read one of ``signals``, or with ``choice`` consent, traits or groups."""
+    def touched(self, touches: Iterable[str], choice: bool) -> int:
+        """Bits of the definitions whose answer one of ``touches`` can change, or with ``choice`` consent, traits or
+        groups."""
         bits = self._by_choice if choice else 0
-        for signal in signals:
-            bits |= self._by_signal[signal]
+        for touch in touches:
+            bits |= self._by_touch[touch]
         return bits
 
     def ask(self, subject: Subject, mask: int, concerned: int) -> Answer:
@@ -102,6 +124,10 @@ class Evaluation:
 
     def _bits_reading(self, tokens: frozenset[str]) -> int:
         return sum(each.bit for each in self._asked if not each.definition.reads.isdisjoint(tokens))
+
+
+def _read_where(touch: str) -> frozenset[str]:
+    return frozenset((touch, *(read for read, touches in _TOUCHED_BY.items() if touch in touches)))
 
 
 def surroundings(levels: Iterable[tuple[str, float, float | None]], member: Callable[[str], bool]) -> Surroundings:

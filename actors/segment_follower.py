@@ -7,9 +7,9 @@ that offset and clock. State, transitions, offset and clock commit together: a k
 or not begun, and a transition is computed once.
 
 The clock is wall time, but never later than the first record that the state has not folded yet nor earlier than the
-last one that it has, and every round that does anything moves it on: transitions of one profile have rising times. A
-follower that was away looks at everybody who changed and everybody who is due as they are now; what came and went
-meanwhile, nobody was there to see.
+last one that it has, and every round that does anything moves it on: transitions of one profile have rising times, even
+if clocks were turned back and the state was lost. A follower that was away looks at everybody who changed and everybody
+who is due as they are now; what came and went meanwhile, nobody was there to see.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from actors.refold import OFFSET
 from actors.segment_definition import SEGMENTS_KEY
 from actors.segment_levels import EVERY_MS, SAMPLE, quantile
 from actors.segment_rows import unpack
-from actors.segment_subject import ProfileSubject
+from actors.segment_subject import ProfileSubject, moved_last
 from actors.segment_tables import (
     FOLLOWER,
     META,
@@ -283,6 +283,7 @@ class SegmentFollower:
         if found is None:
             return False
         self._step("read")
+        found.clock = max([found.clock, *(moved_last(look.blob) + 1 for look in found.looks if look.row is None)])
         batch = Batch(found.clock)
         for record in found.records:
             if record.type == ERASED_TYPE:
@@ -341,9 +342,10 @@ class SegmentFollower:
         causes: dict[int, tuple[int, str]] = dict.fromkeys(subjects, (0, "fact"))
         everything = segments.evaluation.all
         for place in segments.timers[partition].due(clock, self._pace.due):
-            causes[place * partitions + partition] = (everything, "time")
+            number = place * partitions + partition
+            causes[number] = (everything, "fact" if number in causes else "time")
         for number in self._passed(partition):
-            causes.setdefault(number, (everything, "level"))
+            causes[number] = (everything, causes[number][1] if number in causes else "level")
         if self._waiting < self._pace.backlog:
             for number in segments.leaving(self._pace.slice * partitions):
                 if number % partitions == partition:

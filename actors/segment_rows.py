@@ -1,7 +1,8 @@
 """What the segment follower keeps of each profile: when to look again, what was seen, and which segments it is in.
 
-A row is 70 to 100 bytes. ``seen`` tells without opening any fact which layers changed since the last look, however many
-facts came in between: the counts of every signal (modulo 65,536) and a checksum over consent, traits and groups.
+A row is 75 to 110 bytes. ``seen`` tells without opening any fact what changed since the last look, however many facts
+came in between: the counts of every signal (modulo 65,536), the times of the first and the latest fact (modulo 2^32
+ms), and a checksum over consent, traits and groups.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from actors.segment_evaluation import TOUCHES
 from actors.segment_rules import SIGNALS_KNOWN
 from actors.segment_subject import Glimpse
 from actors.segment_timers import NEVER_DUE
 
 _HEAD: Final = struct.Struct("<q16sqB")
-_SEEN: Final = struct.Struct(f"<{len(SIGNALS_KNOWN)}HI")
+_SEEN: Final = struct.Struct(f"<{len(SIGNALS_KNOWN)}HIII")
 _LEVEL: Final = struct.Struct("<df")
 _SIGNALS: Final = (*SIGNALS_KNOWN,)
+_LOW: Final = 0xFFFFFFFF
 
 
 @dataclass(slots=True)
@@ -68,16 +71,17 @@ def seen_of(glimpse: Glimpse) -> bytes:
     get = glimpse.engagement.counts.get
     check = zlib.crc32(glimpse.consent, int(glimpse.default_consent))
     check = zlib.crc32(glimpse.groups, zlib.crc32(glimpse.traits, check))
-    return _SEEN.pack(*[get(signal, 0) & 0xFFFF for signal in _SIGNALS], check)
+    first, last = (glimpse.first_at or 0) & _LOW, (glimpse.last_at or 0) & _LOW
+    return _SEEN.pack(*[get(signal, 0) & 0xFFFF for signal in _SIGNALS], first, last, check)
 
 
 def changed(before: bytes, after: bytes) -> tuple[list[str], bool]:
-    """Signals that came in between, and whether consent, traits or groups changed."""
+    """Which of `TOUCHES` came in between, and whether consent, traits or groups changed."""
     if before == after:
         return [], False
     *old, old_check = _SEEN.unpack(before)
     *new, new_check = _SEEN.unpack(after)
-    return [signal for signal, a, b in zip(_SIGNALS, old, new, strict=True) if a != b], old_check != new_check
+    return [signal for signal, a, b in zip(TOUCHES, old, new, strict=True) if a != b], old_check != new_check
 
 
 _UNSEEN: Final = bytes(_SEEN.size)

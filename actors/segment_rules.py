@@ -9,9 +9,11 @@ A value nobody knows (a trait never set, a time of something never done) fails e
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import ceil, floor
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from actors.quantity import NEVER, Quantity, first_crossing, steady
@@ -183,8 +185,8 @@ class _Value:
     constant: float | str | bool | None = None
     steps: bool = False
     """Whether it only ever changes in steps, so that ``==`` makes sense."""
-    windowed: bool = False
-    """Whether it counts in a window, which is exact up to `TIMES_KEPT`."""
+    counted: tuple[str, int] | None = None
+    """(signal, window) of a count in a window, which is exact up to `TIMES_KEPT`."""
 
 
 def understand(text: str) -> Rule:
@@ -420,7 +422,7 @@ def _count(typing: _Typing, arguments: tuple[Node, ...], position: int) -> _Valu
     def within(subject: Subject) -> Quantity:
         return _within(subject.times(signal), subject.now, window)
 
-    return _Value("number", position, quantity=within, steps=True, windowed=True)
+    return _Value("number", position, quantity=within, steps=True, counted=(signal, window))
 
 
 def _did(typing: _Typing, arguments: tuple[Node, ...], position: int) -> _Value:
@@ -625,26 +627,82 @@ def _compared(operator: str, left: _Value, right: _Value, position: int) -> _Val
 
 
 def _compared_numbers(operator: str, left: _Value, right: _Value, position: int) -> _Value:
-    one, other, test = left.quantity, right.quantity, _TESTS[operator]
+    _reachable(left, right, position)
+    if isinstance(left.constant, float) and not isinstance(right.constant, float):
+        operator, left, right = _MIRRORED.get(operator, operator), right, left
+    one, other, level = left.quantity, right.quantity, right.constant
     assert one is not None
     assert other is not None
-    _reachable(left, right, position)
+    if not isinstance(level, float):
+        return _Value("truth", position, verdict=_between_moving(operator, one, other))
+    compare = _with_level(operator, one, level)
+    if left.counted is not None and operator in _MIRRORED:
+        compare = _counted_to(operator, left.counted, level, compare)
+    return _Value("truth", position, verdict=compare)
+
+
+def _between_moving(
+    operator: str, one: Callable[[Subject], Quantity | None], other: Callable[[Subject], Quantity | None]
+) -> Callable[[Subject], Verdict]:
+    test = _TESTS[operator]
 
     def compare(subject: Subject) -> Verdict:
         first, second = one(subject), other(subject)
         if first is None or second is None:
             return Verdict(operator == "!=", NEVER)
-        apart, difference = first.now - second.now, first - second
-        if (apart > 0) != (difference.now > 0) or (apart < 0) != (difference.now < 0):  # as close as rounding allows
-            return Verdict(test(apart), difference.until if difference.still else 1)
-        return Verdict(test(apart), first_crossing(difference))
+        return _apart(first.now - second.now, first - second, test)
 
-    return _Value("truth", position, verdict=compare)
+    return compare
+
+
+def _with_level(operator: str, one: Callable[[Subject], Quantity | None], level: float) -> Callable[[Subject], Verdict]:
+    """The same for a level that stays: most comparisons are with one, so it is spared a second quantity."""
+    test = _TESTS[operator]
+
+    def compare(subject: Subject) -> Verdict:
+        first = one(subject)
+        if first is None:
+            return Verdict(operator == "!=", NEVER)
+        if first.still:
+            return Verdict(test(first.constant - level), first.until)
+        apart = Quantity(first.constant - level, first.slope, first.decays, first.until, first.fall, first.rise)
+        return _apart(first.now - level, apart, test)
+
+    return compare
+
+
+def _apart(apart: float, difference: Quantity, test: Callable[[float], bool]) -> Verdict:
+    now = difference.now
+    if (apart > 0) != (now > 0) or (apart < 0) != (now < 0):  # as close as rounding allows
+        return Verdict(test(apart), difference.until if difference.still else 1)
+    return Verdict(test(apart), first_crossing(difference))
+
+
+def _counted_to(
+    operator: str, counted: tuple[str, int], level: float, otherwise: Callable[[Subject], Verdict]
+) -> Callable[[Subject], Verdict]:
+    """``count(signal, window) >= level`` and its like, from the times themselves: what is enough stays enough until the
+    one that makes it so leaves the window, and what is not stays so. ``otherwise`` answers where times lie ahead."""
+    signal, window = counted
+    least = floor(level) + 1 if operator in (">", "<=") else ceil(level)
+    wanted = operator in (">", ">=")
+
+    def compare(subject: Subject) -> Verdict:
+        times, now = subject.times(signal), subject.now
+        if times and times[-1] > now:
+            return otherwise(subject)
+        if least <= 0:
+            return Verdict(wanted, NEVER)
+        if len(times) < least or times[-least] <= now - window:
+            return Verdict(not wanted, NEVER)
+        return Verdict(wanted, times[-least] + window - now)
+
+    return compare
 
 
 def _reachable(left: _Value, right: _Value, position: int) -> None:
     for one, other in ((left, right), (right, left)):
-        if one.windowed and isinstance(other.constant, float) and other.constant > TIMES_KEPT:
+        if one.counted is not None and isinstance(other.constant, float) and other.constant > TIMES_KEPT:
             raise BadRule(f"counts in a window are kept up to {TIMES_KEPT}", position)
 
 
@@ -695,10 +753,11 @@ _MIRRORED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 def _within(times: tuple[int, ...], now: int, window: int) -> Quantity:
     """How many of ``times`` (ascending) lie in (now - window, now]; until one leaves, or one ahead of now comes."""
-    inside = [at for at in times if now - window < at <= now]
-    ahead = [at for at in times if at > now]
-    until = min(inside[0] + window - now if inside else NEVER, ahead[0] - now if ahead else NEVER)
-    return steady(float(len(inside)), until)
+    low, high = bisect_right(times, now - window), bisect_right(times, now)
+    until = times[low] + window - now if low < high else NEVER
+    if high < len(times):
+        until = min(until, times[high] - now)
+    return steady(float(high - low), until)
 
 
 def _followed(subject: Subject, steps: tuple[tuple[str, int], ...], window: int | None) -> Verdict:

@@ -5,7 +5,7 @@ Only the layer that every rule needs is decoded at once; the others when a rule 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -130,6 +130,16 @@ class ProfileSubject:
                 total = total + decaying(read(table.k, table.sums[key], self.now, half_life), HALF_LIVES_MS[half_life])
         return total
 
+    def interests(self, keys: Iterable[str]) -> dict[str, float]:
+        """How strong those of ``keys`` are that the profile has."""
+        found: dict[str, float] = {}
+        tables = sorted(_TABLES.decode(self.seen.interests).items())
+        for key in keys:
+            for half_life, table in tables:
+                if key in table.sums:
+                    found[key] = found.get(key, 0.0) + read(table.k, table.sums[key], self.now, half_life)
+        return found
+
     def bought(self, item: str) -> tuple[int, ...]:
         held = _PURCHASES.decode(self.seen.purchases).get(item)
         return held.times if held is not None else ()
@@ -174,6 +184,18 @@ def key_of(seen: Glimpse, secret: bytes, name: bytes) -> Key | None:
         if key_hash(secret, key) == name:
             return key
     return None
+
+
+class _Moved(msgspec.Struct):
+    segments: dict[str, Membership] = {}
+
+
+_MOVED: Final = msgspec.msgpack.Decoder(_Moved)
+
+
+def moved_last(blob: bytes) -> int:
+    """When a stored profile last entered or left a segment, ms; 0: never."""
+    return max([membership.at for membership in _MOVED.decode(blob).segments.values()], default=0)
 
 
 def entered_before(seen: Glimpse) -> list[tuple[str, int]]:

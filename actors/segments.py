@@ -286,8 +286,8 @@ class Segments:
             row = Row(each.name, mask=self._known(each, subject, batch))
             concerned = self.evaluation.all
         elif row.seen != seen:
-            signals, choice = changed(row.seen, seen)
-            concerned |= self.evaluation.all if choice else self.evaluation.touched(signals, choice)
+            touches, choice = changed(row.seen, seen)
+            concerned |= self.evaluation.all if choice else self.evaluation.touched(touches, choice)
         elif not concerned and not row.mask & ~self.evaluation.all:
             return
         self._asked(each, subject, row, concerned, batch)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segment_world import DAY, HOUR, MINUTE, SegmentWorld
 
 from actors.segment_follower import PACE, Pace
-from events.types import Consented, Grouped, Identified, Visited
+from events.types import Consented, Exposed, Grouped, Identified, Impression, Visited
 
 SLOW = Pace(records=2, due=1, slice=1, backlog=2, send=1, sample=3)
 USERS = ["ann", "bob", "cid", "dee"]
@@ -48,7 +48,11 @@ ACTIONS = st.one_of(
     st.tuples(st.just("passes"), st.sampled_from([-5, -3 * MINUTE])),
     st.tuples(st.just("define"), st.integers(0, 3), st.integers(0, len(RULES) - 1)),
     st.tuples(st.just("drop"), st.integers(0, 3)),
-    st.tuples(st.just("says"), USER, st.sampled_from(["gold", "free", "group", "visit", "deny", "allow"])),
+    st.tuples(
+        st.just("says"),
+        USER,
+        st.sampled_from(["gold", "free", "group", "visit", "exposed", "shown", "late", "deny", "allow"]),
+    ),
     st.tuples(st.just("erase"), USER),
     st.tuples(st.just("kill follower"), st.integers(0, 5), st.booleans()),
     st.tuples(st.just("kill host"), st.integers(0, 1)),
@@ -74,6 +78,12 @@ def perform(world: SegmentWorld, action: tuple[Any, ...]) -> None:
             world.say(f"u:{user}", Consented({"personalization": choice == "allow"}))
         case ("says", user, "group"):
             world.say(f"u:{user}", Grouped("acme"))
+        case ("says", user, "exposed"):
+            world.say(f"u:{user}", Exposed("blue", "yes"))
+        case ("says", user, "shown"):
+            world.say(f"u:{user}", Impression(("tea",)))
+        case ("says", user, "late"):
+            world.say(f"u:{user}", Exposed("red", "no"), at=world.now // 1000 - 4 * DAY)
         case ("says", user, "visit"):
             world.say(f"u:{user}", Visited("home", dwell_ms=30_000, scroll=0.5))
         case ("says", user, plan):
