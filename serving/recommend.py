@@ -37,9 +37,10 @@ from training.anchors import choose_anchors
 from training.blend import merge, restricted
 from training.guard import Failed, Guard
 from training.history import NO_HISTORY, HistoryCache
-from training.inventory import FROM_TASTE, INVENTORY
+from training.inventory import INVENTORY
 from training.learned import Learned
-from training.memo import MemoCache, Remembering
+from training.memo import MemoCache, remembering
+from training.rating_journal import key_of
 from training.recommender import Memo, Query, Recommender
 from training.surface import SURFACES, Surface
 
@@ -91,9 +92,7 @@ class Answerer:
         self._guard = Guard(lambda: clock.now() / 1e6)
         self._histories = HistoryCache()
         self._memos = MemoCache()
-        self._recommenders = {
-            name: Remembering(one) if name in FROM_TASTE else one for name, one in rules.recommenders.items()
-        }
+        self._recommenders = {name: remembering(one) for name, one in rules.recommenders.items()}
         self._cache = PredictionCache()
         self._scorings: dict[tuple[str, str], Scoring] = {}
         self._cached = {name: _counter(numbers, outcome=name) for name in ("hit", "miss")}
@@ -220,6 +219,8 @@ class Answerer:
             memo=memo,
             segments=history.segments,
             segment_rows=items,
+            rater=pair.rater,
+            rater_key=key_of(asked.profile.subject) if pair.rater is not None and asked.profile is not None else "",
         )
 
 

@@ -50,6 +50,9 @@ FROM_TASTE: Final = frozenset(
 """Those whose evidence depends on anchors, taste and model only, so that it may be kept while these stay
 (`training.memo`); a test holds them to it."""
 
+FROM_ROWS: Final = frozenset((Covisitation.name, ItemKnn.name, Content.name))
+"""Those whose evidence depends on anchors, history and the item table's rows only: kept until its next commit."""
+
 Fit: TypeAlias = Callable[[Interactions, ItemFacts, int], Table]
 
 

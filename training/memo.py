@@ -2,8 +2,8 @@
 them, and the evidence that depends on nothing else and a fitted model.
 
 Anchors are read at the whole minute (`training.anchors`), so within a minute, until the profile's next fact, a person
-who asks on several surfaces starts from the same ones. A memo holds no answer: what depends on the item table's rows,
-on the clock or on the request is asked anew every time.
+who asks on several surfaces starts from the same ones. A memo holds no answer: what depends on the clock or on the
+request is asked anew every time, and what depends on the item table's rows with every commit of theirs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Final
 from events.ids import Key, Millis
 from training.anchors import READ_AT_MS, Anchors, choose_anchors
 from training.history import HISTORIES_KEPT, History
+from training.inventory import FROM_ROWS, FROM_TASTE
 from training.model import Bound
 from training.recommender import Memo, Query, Recommender, Scored
 
 MEMOS_KEPT: Final = HISTORIES_KEPT
-"""Memos held by one replica, at most about 8 kB each: whose history is at hand finds a memo too."""
+"""Memos held by one replica, at most about 14 kB each: whose history is at hand finds a memo too."""
 
 
 class Remembering:
@@ -37,6 +38,32 @@ class Remembering:
         if known is None:
             known = said[self.name] = self._recommender.recommend(query)
         return known
+
+
+class RememberingRows:
+    """The same for one that also reads rows of the item table (`training.inventory.FROM_ROWS`): asked once per memo and
+    state of the table. The state is held by name: an old view would keep its rows alive."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.name = recommender.name
+        self._recommender = recommender
+
+    def recommend(self, query: Query) -> Scored:
+        memo, items = query.memo, query.items.version
+        if memo.items != items:
+            memo.items = items
+            memo.of_rows.clear()
+        known = memo.of_rows.get(self.name)
+        if known is None:
+            known = memo.of_rows[self.name] = self._recommender.recommend(query)
+        return known
+
+
+def remembering(recommender: Recommender) -> Recommender:
+    """The recommender, asked no more often than it has something new to say."""
+    if recommender.name in FROM_TASTE:
+        return Remembering(recommender)
+    return RememberingRows(recommender) if recommender.name in FROM_ROWS else recommender
 
 
 @dataclass(frozen=True, slots=True)

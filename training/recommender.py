@@ -58,11 +58,14 @@ class Rater(Protocol):
 class Memo:
     """What follows from the anchors, history and model of a query (`training.memo`); filled while it is asked."""
 
-    __slots__ = ("said", "taste")
+    __slots__ = ("items", "of_rows", "said", "taste")
 
     def __init__(self) -> None:
         self.taste: Taste | None = None
         self.said: dict[str, Scored] = {}
+        self.items = ""
+        """`ItemView.version` that ``of_rows`` was read from."""
+        self.of_rows: dict[str, Scored] = {}
 
 
 @dataclass(frozen=True, slots=True)

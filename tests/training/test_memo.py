@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from small_model import MODEL, bound
-from small_shop import NOW, buyer, small_shop
+from small_shop import NOW, Facts, buyer, did, small_shop
 
 from events.ids import Key, Millis
 from training.anchors import READ_AT_MS, choose_anchors
 from training.history import history_of
-from training.inventory import FROM_TASTE, INVENTORY
-from training.memo import MemoCache, Remembering
+from training.inventory import FROM_ROWS, FROM_TASTE, INVENTORY
+from training.memo import MemoCache, Remembering, RememberingRows, remembering
 from training.recommender import ABSTAIN, Memo, Query, Scored
 from training.surface import SURFACES
 
@@ -101,7 +101,28 @@ def test_it_is_asked_once_per_memo_and_a_failure_is_not_remembered() -> None:
     assert (well.asked, broken.asked) == (1, 2)
 
 
-@pytest.mark.parametrize("name", sorted(FROM_TASTE))
+def test_rows_are_read_again_when_the_item_table_moved_on() -> None:
+    shop, facts = small_shop(), Facts()
+    before = Query(shop.snapshot(), NOW, SURFACES["home"])
+    one = Counting()
+    kept = RememberingRows(one)
+    for _ in range(2):
+        kept.recommend(before)
+    assert one.asked == 1
+    shop.fold([facts.add(did("purchase", "tea", "wipes"), NOW)])
+    after = replace(before, items=shop.snapshot())
+    assert after.items.version != before.items.version
+    for _ in range(2):
+        kept.recommend(after)
+    assert one.asked == 2
+
+
+def test_the_others_are_asked_every_time() -> None:
+    for name, one in INVENTORY.items():
+        assert (remembering(one) is one) == (name not in FROM_TASTE | FROM_ROWS)
+
+
+@pytest.mark.parametrize("name", sorted(FROM_TASTE | FROM_ROWS))
 def test_what_is_kept_depends_on_nothing_else_in_the_query(name: str) -> None:
     anchors = choose_anchors((), HISTORY, NOW, 1.0)
     asked = Query(ITEMS, NOW, SURFACES["home"], HISTORY, anchors, model=BOUND)
