@@ -181,6 +181,7 @@ LEFT_OUT: Final = {
     "rows_forgotten": "forgotten",
     "rows_lost": "lost",
     "rows_paused": "paused",
+    "ratings_unusable": "no_rating",
     "seen_elsewhere": "not_in_the_list",
 }
 """Count → the reason it is published under."""
@@ -191,6 +192,7 @@ def learner_numbers(learner: LearnerProjection) -> dict[str, float]:
     found: dict[str, float] = {
         "everfold_learner_lists_pending": learner.pending,
         "everfold_learner_publications_total": counts.get("publications", 0),
+        "everfold_learner_ratings_total": counts.get("ratings", 0),
         "everfold_drift_detections_total": counts.get("drift_detections", 0),
     }
     for name, reason in LEFT_OUT.items():

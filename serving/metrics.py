@@ -75,6 +75,7 @@ METRICS: Mapping[str, Metric] = {
     "everfold_webhook_deliveries_total": Metric("counter", "Transitions a webhook took (sent) or never did (given_up)"),
     "everfold_learner_rows_total": Metric("counter", "Shown items learned from, by outcome"),
     "everfold_learner_positives_total": Metric("counter", "Of these, those the outcome came of"),
+    "everfold_learner_ratings_total": Metric("counter", "Ratings the online rating model learned"),
     "everfold_learner_acts_total": Metric("counter", "Acts by outcome and by what joined them to a shown item"),
     "everfold_learner_left_out_total": Metric("counter", "What the learner did not learn from, by reason"),
     "everfold_learner_lists_pending": Metric("gauge", "Lists whose windows are open"),

@@ -23,9 +23,11 @@ from actors.state import StateReader
 from events.errors import EverfoldError, Unavailable
 from events.ids import Millis
 from serving.metrics import Numbers
+from serving.raters import Raters
 from training.learned import KEY, TABLE, Learned, unpack
 from training.model import FOLDER as MODELS
 from training.model import Binder, Bound, Model, load
+from training.recommender import Rater
 
 FOLDER: Final = Path("followers") / "learner"
 """Where the learner keeps its state, inside the data folder."""
@@ -44,6 +46,8 @@ class Pair:
 
     learned: Learned | None = None
     model: Bound | None = None
+    rater: Rater | None = None
+    """Who predicts ratings; None while nobody rates."""
 
 
 class PairSource(Protocol):
@@ -96,6 +100,7 @@ class Weights:
         self._published = published
         self._load = load
         self._numbers = numbers
+        self._raters: Raters | None = None
         self._binder = Binder()
         self._learned: Learned | None = None
         self._model: Model | None = None
@@ -118,7 +123,8 @@ class Weights:
         if newest is not self._learned and newest is not None:
             self._advance(newest, now)
         model = self._model
-        return Pair(self._learned, self._binder.bind(model, items) if model is not None else None)
+        rater = self._raters.current if self._raters is not None else None
+        return Pair(self._learned, self._binder.bind(model, items) if model is not None else None, rater)
 
     def settle(self) -> None:
         """Wait until what is being loaded is there (or refused); the next snapshot looks at it."""
@@ -140,14 +146,17 @@ class Weights:
         if newest is not None and newest.model not in known:
             self._ahead = _Loading(newest.model, self._load)
 
-    def watch(self, published: PublishedWeights) -> None:
-        """Look ahead until `close`, every `AHEAD_S`."""
+    def watch(self, published: PublishedWeights, raters: Raters) -> None:
+        """Look ahead, and follow the ratings, until `close`, every `AHEAD_S`."""
 
         def run() -> None:
             while not self._stopping.wait(AHEAD_S):
                 self.look_ahead(published)
+                raters.refresh()
             published.close()
+            raters.close()
 
+        self._raters = raters
         self._watch = threading.Thread(target=run, name="look ahead", daemon=True)
         self._watch.start()
 
@@ -213,5 +222,5 @@ def open_weights(data: Path, numbers: Numbers | None = None) -> Weights:
     """The weights of the data folder on this machine, whether or not a learner has begun there."""
     published = PublishedWeights(LmdbReader(data / FOLDER), numbers)
     weights = Weights(published, lambda identity: load(data / MODELS, identity), numbers)
-    weights.watch(PublishedWeights(LmdbReader(data / FOLDER)))
+    weights.watch(PublishedWeights(LmdbReader(data / FOLDER)), Raters(LmdbReader(data / FOLDER)))
     return weights

@@ -29,7 +29,19 @@ DAY = 24 * HOUR
 START = 1_700_000_000_000_000
 NAMES = ("repeat_purchase", "covisitation", "popularity")
 FIXED = {"home": {"repeat_purchase": 3.0, "popularity": 1.0}, "cart": {"covisitation": 1.0}}
-OWN = ("plans", "pending", "by_subject", "due", "shown_order", "refused", "taught", "held")
+OWN = (
+    "plans",
+    "pending",
+    "by_subject",
+    "due",
+    "shown_order",
+    "refused",
+    "taught",
+    "held",
+    "ratings",
+    "ratings_since",
+    "rating_consent",
+)
 TABLES = (*OWN, "models", "progress", "hedges", "shape", "learner", "learned", "drift", "detected", "outbox")
 
 

@@ -130,7 +130,7 @@ class Board:
         if pending is None:
             if at - shown.at > self._settings.late_us:
                 self.counts["rows_late"] += len(seen)
-            elif seen and self._may_teach(subject, at, len(seen)):
+            elif seen and self.may_teach(subject, at, len(seen)):
                 pending = Pending(subject, at, shown.surface, shown.items, seen, ([], [], []), [], [0, 1, 2])
                 self._open(list_id, pending)
                 return self._late(list_id, pending, seen, at)
@@ -140,7 +140,7 @@ class Board:
             return []
         if 0 not in pending.open or at - pending.at > self._settings.windows.click:
             self.counts["rows_late"] += len(fresh)
-        elif self._may_teach(pending.subject, at, len(fresh)):
+        elif self.may_teach(pending.subject, at, len(fresh)):
             pending.seen.extend(fresh)
             self._put(PENDING, list_id.encode(), _ENCODE(pending))
             return self._late(list_id, pending, fresh, at)
@@ -270,7 +270,8 @@ class Board:
             self._soon_known = True
         return self._soon
 
-    def _may_teach(self, subject: bytes, at: int, rows: int) -> bool:
+    def may_teach(self, subject: bytes, at: int, rows: int) -> bool:
+        """Whether one person may teach so much more within the hour; then it counts."""
         hour, taught, acts = self._taught(subject, at)
         if taught + rows > self._settings.rows_per_hour:
             self.counts["rows_capped"] += rows

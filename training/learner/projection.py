@@ -28,6 +28,8 @@ from actors.follower import Fact, Folded
 from actors.profile import PERSONALIZATION
 from actors.state import Change, StateReader
 from events import payload
+from events.facts import RATING_SCALE
+from events.lines import number
 from events.record import Draft, Record
 from events.types import (
     Consented,
@@ -46,6 +48,7 @@ from training.learner.blends import Blends, LearnedRow
 from training.learner.board import LIST_ID_BYTES_MAX, Board, Joined
 from training.learner.settings import LearnerSettings
 from training.learner.shown import ShownList, ShownSource
+from training.rating_journal import RatingJournal
 from training.registry import DRIFT_KEY
 
 META: Final = "learner"
@@ -55,6 +58,13 @@ DETECTED: Final = "detected"
 """Number → detection as the fact says it; the latest `DETECTED_KEPT`, for who asks what happened."""
 DETECTED_KEPT: Final = 1_000
 META_KEY: Final = b"state"
+CONSENT: Final = "rating_consent"
+"""Subject → whether it allows personalization, where that is not what is taken for granted. Ratings have no decision
+that would say so."""
+GRANTED: Final = b"1"
+REFUSED: Final = b"0"
+IMPORTED_LOOK: Final = 64
+"""Every so manieth act of an import is opened to see whether people rate; the others are when somebody does."""
 LISTS_KEPT: Final = 1_024
 """Answered lists held in memory, about 6 kB each: an act mostly follows its impression."""
 
@@ -79,6 +89,8 @@ class _Meta(msgspec.Struct, frozen=True):
     dirty: bool = False
     model: str = ""
     counts: dict[str, int] = {}
+    rates: bool = False
+    """Whether anybody rated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,11 @@ class LearnerProjection:
         row = store.get(META, META_KEY)
         self._meta = _Meta() if row is None else msgspec.msgpack.decode(row, type=_Meta)
         self._teaching = teaching
+        self._store = store
         self._board = Board(store, teaching.settings, self._meta.pending)
+        self._ratings = RatingJournal(store)
+        self._consent: dict[bytes, bytes | None] = {}
+        """Changes of the table `CONSENT`, not committed yet."""
         self.blends = Blends(store, teaching.names, teaching.fixed, teaching.settings)
         self._counts: Counter[str] = Counter(self._meta.counts)
         self._model = self._meta.model
@@ -128,10 +144,11 @@ class LearnerProjection:
 
     def wanted(self, source: int, record: Record) -> bool:
         """Everything of a person is opened, for what it says about consent; an import's acts only while something
-        waits for acts."""
+        waits for acts, or people rate."""
         if record.type in SYSTEM_TYPES:
             return False
-        return not (record.type == "interaction" and record.producer and not self._meta.pending)
+        imported = record.type == "interaction" and bool(record.producer)
+        return not imported or bool(self._meta.pending) or self._meta.rates or record.lsn % IMPORTED_LOOK == 0
 
     def apply(self, facts: Sequence[Fact], clock: int) -> Folded:
         for fact in sorted(facts, key=_order):
@@ -170,6 +187,9 @@ class LearnerProjection:
         event, meta, subject = fact.payload.event, fact.payload.meta, fact.record.subject
         if isinstance(event, SubjectErased):
             self._board.erase(subject)
+            self._ratings.forget(subject)
+            if self._choice(subject) is not None:
+                self._consent[subject] = None
             return
         if isinstance(event, ModelPromoted):
             self._promoted(event.model)
@@ -191,10 +211,31 @@ class LearnerProjection:
             self._interaction(fact, event)
 
     def _decided(self, fact: Fact, granted: bool) -> None:
+        subject, default = fact.record.subject, fact.payload.meta.default_consent
+        choice = REFUSED if not granted else None if default else GRANTED
+        if self._choice(subject) != choice:
+            self._consent[subject] = choice
         if granted:
-            self._board.allow(fact.record.subject)
+            self._board.allow(subject)
         else:
-            self._board.refuse(fact.record.subject, fact.record.appended)
+            self._board.refuse(subject, fact.record.appended)
+            self._ratings.forget(subject)
+
+    def _choice(self, subject: bytes) -> bytes | None:
+        return self._consent[subject] if subject in self._consent else self._store.get(CONSENT, subject)
+
+    def _rated(self, fact: Fact, event: Interaction) -> None:
+        """A rating teaches at once: it needs no list. An import's are not capped: who has the key writes history."""
+        record, choice = fact.record, self._choice(fact.record.subject)
+        allowed = fact.payload.meta.default_consent if choice is None else choice == GRANTED
+        if not event.lines or not is_rating(event):
+            self._counts["ratings_unusable"] += 1
+        elif not allowed:
+            self._counts["excluded_consent"] += 1
+        elif record.producer or self._board.may_teach(record.subject, record.appended, len(event.lines)):
+            for item in dict.fromkeys(line.item for line in event.lines):
+                self._ratings.learn(record.subject, item, min(1.0, max(-1.0, event.weight)))
+                self._counts["ratings"] += 1
 
     def _impression(self, fact: Fact, event: Impression) -> None:
         if not event.list_id or len(event.list_id.encode(errors="replace")) > LIST_ID_BYTES_MAX:
@@ -212,8 +253,11 @@ class LearnerProjection:
             self._acted(joined)
 
     def _interaction(self, fact: Fact, event: Interaction) -> None:
+        if event.signal == "rate":
+            self._rated(fact, event)
+            return
         act = act_of(fact.record.subject, fact.record.appended, event)
-        if act is None:
+        if act is None or (fact.record.producer and not self._board.count):
             return
         acted = self._board.act(act)
         self._acted(acted.joined)
@@ -244,13 +288,16 @@ class LearnerProjection:
 
     def _changes(self, clock: int) -> list[Change]:
         self._counts.update(self._board.counts)
-        changes = self._board.changes() + self.blends.changes() + self._drifted()
+        changes = self._board.changes() + self.blends.changes() + self._drifted() + self._ratings.changes()
+        changes += [(CONSENT, subject, choice) for subject, choice in self._consent.items()]
+        self._consent = {}
         published = self._meta.published
         if self._dirty and clock >= published + self._teaching.settings.publish_us:
             changes.append((TABLE, KEY, pack(self.blends.learned(self._model))))
             self._dirty, published = False, clock
             self._counts["publications"] += 1
-        self._meta = _Meta(self._board.count, published, self._dirty, self._model, dict(sorted(self._counts.items())))
+        counts = dict(sorted(self._counts.items()))
+        self._meta = _Meta(self._board.count, published, self._dirty, self._model, counts, bool(self._ratings))
         return [*changes, (META, META_KEY, msgspec.msgpack.encode(self._meta))]
 
     def _drifted(self) -> list[Change]:
@@ -289,6 +336,16 @@ def _order(fact: Fact) -> tuple[int, int, int]:
     """By when it was appended, impressions a little earlier: see `training.attribution.in_order`."""
     early = EARLY_US if isinstance(fact.payload.event, Impression) else 0
     return fact.record.appended - early, fact.partition, fact.record.lsn
+
+
+def is_rating(event: Interaction) -> bool:
+    """Whether a "rate" says how much: a weight of 0 stands for the middle of the scale, and for no rating at all.
+
+    >>> is_rating(Interaction("rate", properties={"rating": 3})), is_rating(Interaction("rate"))
+    (True, False)
+    """
+    scale = number(event.properties.get("rating_scale"), 2, 1e6) or RATING_SCALE
+    return event.weight != 0 or number(event.properties.get("rating"), 0, scale) is not None
 
 
 def _event(detection: Detection) -> DriftDetected:

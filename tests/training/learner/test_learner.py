@@ -18,12 +18,13 @@ from actors.recorded import plans
 from actors.state import MemoryState
 from events.payload import decode
 from events.record import Draft
-from events.types import Consented, DriftDetected, Meta, ModelPromoted, Signal, SubjectErased
+from events.types import Consented, DriftDetected, Interaction, Line, Meta, ModelPromoted, Signal, SubjectErased
 from training.attribution import Windows
 from training.learned import KEY, TABLE, Learned, SurfaceWeights, unpack
 from training.learner.blends import Blends
 from training.learner.board import KIND_FORGET, KIND_TAUGHT, LISTS_PER_PERSON
 from training.learner.settings import LearnerSettings
+from training.rating_journal import RatingCopy, key_of
 
 
 def published(store: MemoryState) -> Learned:
@@ -136,6 +137,85 @@ def test_acts_are_counted_when_no_list_waits_too() -> None:
     shop.add(0, "ann", did("purchase", "tea", "milk"))
     settle(learner, shop.now)
     assert counts(learner)["unjoined_purchase"] == 2
+
+
+def rated(stars: float, item: str) -> Interaction:
+    return Interaction("rate", (Line(item),), weight=(stars - 3) / 2, properties={"rating": stars})
+
+
+def expected(store: MemoryState, subject: str, *items: str) -> list[float] | None:
+    copy = RatingCopy(store)
+    copy.refresh()
+    who = key_of(subject.encode().ljust(16, b"."))
+    found = copy.rating.scores(who, items) if copy.rating is not None else None
+    return None if found is None else found.tolist()
+
+
+def test_ratings_are_learned_at_once_and_until_then_there_is_no_model() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    shop.add(0, "ann", did("view", "tea"))
+    shop.add(0, "ann", Interaction("rate", (Line("tea"),), weight=0.0))
+    settle(learner, shop.now)
+    assert not list(store.scan("ratings"))
+    for number in range(12):
+        shop.add(number % 2, f"p{number}", rated(5, "tea"))
+        shop.add(number % 2, f"p{number}", rated(1, "milk"))
+    shop.add(0, "ann", rated(3, "soap"))
+    settle(learner, shop.now)
+    assert (counts(learner)["ratings"], counts(learner)["ratings_unusable"]) == (25, 1)
+    tea, milk = expected(store, "ann", "tea", "milk") or (0, 0)
+    assert tea > 0.3 > -0.3 > milk
+    assert expected(store, "bob", "tea") is None
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_ratings_without_consent_teach_nothing_and_are_dropped_with_it(default: bool) -> None:
+    """However long ago it was refused: a rating has no decision that would say so."""
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    meta = Meta(default_consent=default)
+    shop.add(0, "ann", Consented({"personalization": True}), meta)
+    shop.add(0, "bob", Consented({"personalization": False}), meta)
+    shop.add(1, "cid", rated(4, "tea"), meta)
+    settle(learner, shop.now)
+    shop.now += 60 * DAY
+    learner = shop.learner(store)
+    for who in ("ann", "bob"):
+        shop.add(0, who, rated(4, "tea"), meta)
+    shop.add(0, "eve", rated(4, "tea"), Meta(bot=True, default_consent=default))
+    settle(learner, shop.now)
+    assert counts(learner)["ratings"] == 1 + default
+    assert [who for who in ("ann", "bob", "cid", "eve") if expected(store, who, "tea")] == ["ann", "cid"][: 1 + default]
+    shop.add(0, "ann", Consented({"personalization": False}), meta)
+    settle(learner, shop.now)
+    assert expected(store, "ann", "tea") is None
+    shop.add(1, "cid", SubjectErased())
+    settle(learner, shop.now)
+    assert expected(store, "cid", "tea") is None
+
+
+def test_one_person_rates_no_more_an_hour_than_may_be_taught() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store, LearnerSettings(rows_per_hour=3))
+    shop.add(0, "bob", rated(5, "tea"))
+    settle(learner, shop.now)
+    for number in range(5):
+        shop.add(0, "ann", rated(5, f"i{number}"))
+        shop.add(0, "shop", rated(5, f"i{number}"), producer="import")
+    settle(learner, shop.now)
+    assert (counts(learner)["ratings"], counts(learner)["rows_capped"]) == (1 + 3 + 5, 2)
+
+
+def test_an_imports_acts_are_opened_once_one_of_them_is_a_rating() -> None:
+    shop, store = Shop(), MemoryState()
+    learner = shop.learner(store)
+    for number in range(200):
+        shop.add(0, f"p{number}", rated(4, "tea"), producer="import")
+        shop.add(1, f"p{number}", did("view", "tea"), producer="import")
+    settle(learner, shop.now, limit=20)
+    assert counts(learner)["ratings"] >= 200 - 20
+    assert counts(learner)["unjoined_click"] == 0, "an import's acts come of no answer"
 
 
 def test_hedge_learns_at_once() -> None:
@@ -425,6 +505,8 @@ def traffic(shop: Shop, lists: int, seed: int) -> list[int]:
             signal = SIGNALS[int(random.integers(len(SIGNALS)))]
             named = f"r{number}" if random.random() < 0.5 else ""
             shop.add(where, who, did(signal, str(random.choice(chosen)), list_id=named))
+        if random.random() < 0.3:
+            shop.add(where, who, rated(float(random.integers(1, 6)), str(random.choice(items))))
         if random.random() < 0.05:
             shop.add(where, who, Consented({"personalization": bool(random.random() < 0.5)}))
         if random.random() < 0.3:
@@ -468,6 +550,7 @@ def test_killed_at_any_step_and_restarted_it_equals_the_run_that_was_not() -> No
     assert whole["models"]
     assert whole["hedges"]
     assert "joined_click_late" in str(whole["learner"])
+    assert whole["ratings"]
     for seed in range(4):
         assert everything(run(shop, looks, kills=12, seed=seed)) == whole
 
