@@ -275,6 +275,8 @@ class FollowerHost:
         if append is not None:
             self._seats.append(_Seat(FOLLOWER, lambda: _segments(store, clock, append)))
             self._seats.append(_Seat("segment settings", lambda: _segment_settings(store, clock, settings, append)))
+        if append is not None and settings.content_alerts.enabled:
+            self._seats.append(_Seat("content-alerts", lambda: _content_alerts(store, clock, settings, append)))
         for name, hook in settings.webhooks.items():
             self._seats.append(_Seat(f"webhook {name}", partial(_webhook, store, name, hook, clock)))
         self._threads = [
@@ -389,6 +391,13 @@ def _segments(store: Store, clock: Clock, append: Append) -> Task:
     from actors.segment_opened import OpenedSegments
 
     return Segmenting(OpenedSegments(store), clock, append)
+
+
+def _content_alerts(store: Store, clock: Clock, settings: Settings, append: Append) -> Task:
+    from actors.content_alerts_opened import OpenedContentAlerts
+    from serving.content_alerting import ContentAlerting
+
+    return ContentAlerting(OpenedContentAlerts(store, settings.content_alerts.strength), clock, append)
 
 
 def _segment_settings(store: Store, clock: Clock, settings: Settings, append: Append) -> Task:

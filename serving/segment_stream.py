@@ -21,13 +21,13 @@ from typing import Final, TypeVar
 import orjson
 
 from events.clock import Clock
-from events.errors import EverfoldError, Unavailable
+from events.errors import BadRequest, EverfoldError, Unavailable
 from events.ids import anonymous_key, user_key
-from serving.http import Reply, Request, Streamed
+from serving.http import Reply, Request, Streamed, did_you_mean
 from serving.moments import parse_moment
 from serving.query import flag_in, number_in
 from serving.router import Doc, Field, Route
-from serving.transitions import READ_MAX, Position, Transition, Transitions, parse_position, position_text
+from serving.transitions import EVENTS, READ_MAX, Position, Transition, Transitions, parse_position, position_text
 
 KEPT: Final = 4_096
 """Transitions the clients of a process share, about 1 kB each."""
@@ -143,6 +143,7 @@ def _reached(position: Position, other: Position) -> bool:
 class Wish:
     """What a client wants to hear."""
 
+    events: frozenset[str]
     segments: frozenset[str]
     """Empty: all."""
     key: str
@@ -151,7 +152,8 @@ class Wish:
     """End after so long without anything to tell."""
 
     def wants(self, told: Transition) -> bool:
-        return (not self.segments or told.segment in self.segments) and (not self.key or told.key == self.key)
+        within = not self.segments or not told.segment or told.segment in self.segments
+        return told.event in self.events and within and (not self.key or told.key == self.key)
 
 
 class SegmentStream:
@@ -226,7 +228,10 @@ def _wish(request: Request) -> Wish:
     if query.get("user_id"):
         key = (anonymous_key if flag_in(query, "anonymous") else user_key)(query["user_id"])
     idle_s = number_in(query, "idle_s", 0, 0, 3600) if "idle_s" in query else None
-    return Wish(segments, key, idle_s)
+    events = frozenset(filter(None, query.get("events", "segment_entered,segment_exited").split(",")))
+    for name in events - set(EVENTS):
+        raise BadRequest(f"`events` may hold {', '.join(EVENTS)}" + did_you_mean(name, EVENTS))
+    return Wish(events, segments, key, idle_s)
 
 
 STREAM: Final = Doc(
@@ -234,6 +239,7 @@ STREAM: Final = Doc(
     "Segments",
     query=(
         Field("segment", "Only these, separated by commas", "fans"),
+        Field("events", "`content_alert` is told where it is asked for", "segment_entered,segment_exited"),
         Field("user_id", "Only this person", None),
         Field("anonymous", "Whether the id is an anonymous one", "false"),
         Field("as_of", "Begin with what came after that moment: ISO 8601 or ms", None),

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from actors.content_alerts import STRONG
 from actors.segment_cluster import CLUSTERS_MAX
 from actors.segment_definition import BadDefinition, Definitions, understood
 from actors.sessions import SessionPolicy
@@ -201,7 +202,11 @@ class WebhookSettings(Section):
     """What signatures are made with, 16 characters at least."""
     segments: tuple[str, ...] = ()
     """Only of these; empty: of all."""
-    events: tuple[Literal["segment_entered", "segment_exited"], ...] = ("segment_entered", "segment_exited")
+    events: tuple[Literal["segment_entered", "segment_exited", "content_alert"], ...] = (
+        "segment_entered",
+        "segment_exited",
+    )
+    """``content_alert`` (of no segment) is told where it is named here."""
     timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """For connecting, and for each read of the answer."""
 
@@ -216,6 +221,14 @@ class WebhookSettings(Section):
         if len(secret.get_secret_value()) < 16:
             raise ValueError("has fewer than 16 characters: its receiver could not tell us from anybody")
         return secret
+
+
+class ContentAlertSettings(Section):
+    """Whether people are told of new items they have a strong interest in; see `actors.content_alerts`."""
+
+    enabled: bool = True
+    strength: Annotated[float, Field(gt=0, le=1_000)] = STRONG
+    """How strong an interest has to be, in the weights of `actors.signals`."""
 
 
 class RetrainSettings(Section):
@@ -300,6 +313,7 @@ class Settings(Section):
     segments_shipped: bool = True
     """Whether the store has the segments of `actors.segment_shipped`; single ones are left out by an entry with
     ``enabled = false``, and changed by one with a rule."""
+    content_alerts: ContentAlertSettings = ContentAlertSettings()
     webhooks: dict[Annotated[str, Field(pattern="^[a-z0-9_-]{1,64}$")], WebhookSettings] = {}
     """By a name of your own: ``[webhooks.crm]``. It keeps its place in the log under that name."""
     surfaces: dict[str, Surface] = {}

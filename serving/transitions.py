@@ -1,4 +1,5 @@
-"""Transitions of profiles between segments, read from the partitions' logs: what the stream and webhooks tell.
+"""Transitions of profiles between segments, and content alerts, read from the partitions' logs: what the stream and
+webhooks tell.
 
 A *position* says how far each partition was read. Whoever keeps one goes on exactly where they were, whatever was
 restarted meanwhile; the log is the only queue, so nobody who is slow or away makes anybody else wait or remember.
@@ -20,13 +21,14 @@ from events.errors import BadRequest, NotFound
 from events.ids import Key, Micros, PartitionId, anonymous_key, key_hash
 from events.payload import decode
 from events.record import Record
-from events.types import Json, Meta, SegmentChanged
+from events.types import ContentAlerted, Event, Json, Meta, SegmentChanged
 from events.unseal import Unsealer
 from events.vault import Owner
 from serving.moments import moment_text
 from serving.token import Token
 
-CHANGED: Final = "segment_changed"
+TYPES: Final = frozenset({"segment_changed", "content_alerted"})
+EVENTS: Final = ("segment_entered", "segment_exited", "content_alert")
 READ_MAX: Final = 4_096
 """Records looked at per read."""
 
@@ -35,7 +37,7 @@ Position: TypeAlias = Mapping[int, int]
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """Somebody entered or left a segment."""
+    """Somebody entered or left a segment, or was told of new items."""
 
     partition: int
     lsn: int
@@ -48,13 +50,12 @@ class Transition(msgspec.Struct, frozen=True):
     subject: bytes
     key: str
     """Whose profile it is, ``u:…`` or ``a:…``; empty where the profile no longer says."""
+    event: str
+    """``segment_entered``, ``segment_exited`` or ``content_alert``."""
     segment: str
-    entered: bool
-    evidence: dict[str, Json]
-
-    @property
-    def event(self) -> str:
-        return "segment_entered" if self.entered else "segment_exited"
+    """Empty for a content alert."""
+    details: dict[str, Json]
+    """What is told besides whose it is and when."""
 
     def shown(self) -> dict[str, object]:
         """As it is told to others."""
@@ -62,9 +63,8 @@ class Transition(msgspec.Struct, frozen=True):
             "id": self.id,
             "event": self.event,
             **named(self.key),
-            "segment": self.segment,
             "at": moment_text(Micros(self.at_ms * 1000)),
-            "evidence": self.evidence,
+            **self.details,
         }
 
 
@@ -139,15 +139,14 @@ class Transitions:
             each.files.close()
 
     def _told(self, each: _Partition, record: Record) -> Transition | None:
-        if record.type != CHANGED:
+        if record.type not in TYPES:
             return None
         unsealed = each.opener.unseal(record)
         if unsealed is None:
             return None
         owner, plain = unsealed
         told = decode(record.type, record.version, plain)
-        event = told.event
-        assert isinstance(event, SegmentChanged)
+        event, segment, details = _read(told.event)
         return Transition(
             each.number,
             record.lsn,
@@ -156,9 +155,9 @@ class Transitions:
             record.event_time,
             record.subject,
             self._key(each, owner, told.meta),
-            event.segment,
-            event.entered,
-            event.evidence,
+            event,
+            segment,
+            details,
         )
 
     def _key(self, each: _Partition, owner: Owner, meta: Meta) -> str:
@@ -173,6 +172,15 @@ class Transitions:
             return "u:" + ids.user_id if ids.user_id else ""
         keys = (anonymous_key(known) for known in ids.anonymous)
         return next((key for key in keys if key_hash(self._secret, Key(key)) == owner.key_hash), "")
+
+
+def _read(event: Event) -> tuple[str, str, dict[str, Json]]:
+    """(event, segment, details)."""
+    if isinstance(event, ContentAlerted):
+        return "content_alert", "", {"items": list(event.items), "interest": event.interest, "strength": event.strength}
+    assert isinstance(event, SegmentChanged)
+    details: dict[str, Json] = {"segment": event.segment, "evidence": event.evidence}
+    return "segment_entered" if event.entered else "segment_exited", event.segment, details
 
 
 def _opened(store: Store, number: PartitionId) -> _Partition:

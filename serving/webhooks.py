@@ -215,7 +215,8 @@ class Webhook:
 
     def _wants(self, told: Transition) -> bool:
         settings = self._settings
-        return told.event in settings.events and (not settings.segments or told.segment in settings.segments)
+        within = not settings.segments or not told.segment or told.segment in settings.segments
+        return told.event in settings.events and within
 
     def _take(self, place: Place, row: Waiting) -> None:
         person = self._persons.get(row.subject)
@@ -292,9 +293,9 @@ class Webhook:
 
 
 def body_of(told: Transition) -> bytes:
-    """``{"id", "event", "at_ms", "data": {"user_id", "segment", "evidence"}}``."""
-    data = {**named(told.key), "segment": told.segment, "evidence": told.evidence}
-    return Alert(told.id, told.event, told.at_ms, data).body()
+    """``{"id", "event", "at_ms", "data"}``: of transitions ``{"user_id", "segment", "evidence"}``, of content alerts
+    ``{"user_id", "items", "interest", "strength"}``."""
+    return Alert(told.id, told.event, told.at_ms, {**named(told.key), **told.details}).body()
 
 
 class WebhookTask:
