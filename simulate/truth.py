@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulate.attention import expected_clicks
+from simulate.attention import expected_clicks, looked_at
 from simulate.chance import Floats
 from simulate.world import Visit, World
 
@@ -46,6 +46,10 @@ class Truth:
     def regret(self, visit: Visit, slate: Sequence[str]) -> float:
         """Expected clicks that this list misses of the best one of as many slots."""
         return self.oracle(visit, len(slate))[1] - self.value(visit, slate)
+
+    def looks(self, slots: int) -> Floats:
+        """Attention given to slot 1..slots by a list of that length, where it does not depend on what stands above."""
+        return looked_at(self._world.spec, slots)
 
     def segment(self, visit: Visit) -> int:
         return int(self._world.people.segment[visit.person])
