@@ -1,12 +1,11 @@
-"""Drift: is the world still the one the models were fitted on, and is it time to fit again?
+"""Drift: is the world still the one the models were fitted on?
 
     Monitor.observe   every learned row → detections              (residuals by ADWIN, distributions by PSI and KS)
-    due               last training, detections, now → why, or not
 
 One detector alone is a hint. A detection takes two that agree within `Policy.agree_ms`, or one and a PSI that acts, and
 one of them must be a residual: a catalogue that grows moves features without making any prediction wrong. Then the
-same model and segment rest for `Policy.rest_ms`. Detections are values: the learner writes them as facts, raises metric
-and alert, and starts retraining.
+same model and segment rest for `Policy.rest_ms`. Detections are values: the learner writes them as facts and raises
+metric and alert; when they start retraining is for `serving.retrain_schedule`.
 
 Nothing here reads a clock; time is that of the rows. The state is plain bytes, part by part (`Monitor.changed`), so
 that a monitor that was killed goes on as the one that was not.
@@ -265,36 +264,6 @@ class Monitor:
         self._resting[model, segment] = at_ms + self._policy.rest_ms
         evidence = tuple(sorted(agreeing, key=lambda signal: (signal.at_ms, signal.detector)))
         return Detection(model, segment, tuple(sorted(signal.detector for signal in agreeing)), at_ms, evidence)
-
-
-Reason: TypeAlias = Literal["first", "drift", "schedule"]
-
-FALLBACK_MS: Final = 30 * DAY_MS
-COOLDOWN_MS: Final = DAY_MS
-
-
-def due(
-    last_trained_ms: int | None,
-    now_ms: int,
-    detections: Iterable[Detection],
-    cooldown_ms: int = COOLDOWN_MS,
-    fallback_ms: int = FALLBACK_MS,
-) -> Reason | None:
-    """Why it is time to retrain, or None.
-
-    ``first``: nothing was ever fitted. ``drift``: something was detected after the last training, which is at least the
-    cooldown ago: a model fitted an hour ago on the log up to then would learn nothing new. ``schedule``: the last is a
-    month ago; slow changes need no detector. ``last_trained_ms`` is when training was last *started*, promoted or not.
-
-    >>> due(None, 0, []), due(0, 29 * DAY_MS, []), due(0, 30 * DAY_MS, [])
-    ('first', None, 'schedule')
-    """
-    if last_trained_ms is None:
-        return "first"
-    waited = now_ms - last_trained_ms
-    if waited >= cooldown_ms and any(detection.at_ms > last_trained_ms for detection in detections):
-        return "drift"
-    return "schedule" if waited >= fallback_ms else None
 
 
 def _residual(row: Observed, segment: str, cut: Cut) -> Signal:

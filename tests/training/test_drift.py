@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 
 from events.errors import Corrupt
 from simulate.drifting import HOUR_MS, MODEL, MONDAY_MS, Traffic
-from training.drift import COOLDOWN_MS, DAY_MS, EVERYBODY, Detection, Monitor, Observed, Policy, Signal, due
+from training.drift import DAY_MS, EVERYBODY, Detection, Monitor, Observed, Policy, Signal
 from training.drift_residuals import WEEK_HOURS, Baseline, ResidualStream, Watch, logit
 from training.drift_windows import PSI_ACT, SAMPLE_ROWS, Sample, Windows, psi, shift
 
@@ -305,28 +305,6 @@ class TestDistributions:
                     at = MONDAY_MS + (week * WEEK_HOURS + hour) * HOUR_MS
                     monitor.observe(row(at, features=(float(value),)))
             assert [column for _, column in monitor.warnings] == (["feature 1"] if week == 1 else [])
-
-
-def detected(at_ms: int) -> Detection:
-    return Detection("m", "", ("prediction", "rate"), at_ms, ())
-
-
-class TestDue:
-    @pytest.mark.parametrize(
-        ("last", "now", "found_at", "reason"),
-        [
-            (None, 5, [], "first"),
-            (0, COOLDOWN_MS, [], None),
-            (0, COOLDOWN_MS, [1], "drift"),
-            (0, COOLDOWN_MS - 1, [1], None),
-            (10, 10 + COOLDOWN_MS, [9, 10], None),
-            (0, 30 * DAY_MS, [], "schedule"),
-            (0, 30 * DAY_MS, [7], "drift"),
-            (0, 30 * DAY_MS - 1, [], None),
-        ],
-    )
-    def test_it_is_time_for_a_reason(self, last: int | None, now: int, found_at: list[int], reason: str | None) -> None:
-        assert due(last, now, [detected(at) for at in found_at]) == reason
 
 
 @settings(max_examples=25, deadline=None)

@@ -162,7 +162,7 @@ class LearnerProjection:
                 self._counts["rows_lost"] += len(pending.seen)  # what is not a number would spoil the weights for good
             elif slots := [slot for slot in pending.seen if slot not in pending.void and slot not in shown.forced]:
                 acted = pending.acted[OUTCOMES.index(outcome)]
-                self._watch(pending.at // 1000, self.blends.learn(shown, outcome, slots, acted))
+                self._watch(pending.at // 1000, shown.segments, self.blends.learn(shown, outcome, slots, acted))
                 self._counts[f"learned_{outcome}"] += len(slots)
                 self._counts[f"positive_{outcome}"] += len([slot for slot in slots if slot in acted])
                 self._dirty = True
@@ -176,10 +176,10 @@ class LearnerProjection:
     def horizon(self) -> int | None:
         return self._board.horizon()
 
-    def _watch(self, at_ms: int, rows: Sequence[LearnedRow]) -> None:
+    def _watch(self, at_ms: int, segments: tuple[str, ...], rows: Sequence[LearnedRow]) -> None:
         for row in rows:
             model = f"{row.surface}/{row.outcome}"
-            observed = Observed(model, (), at_ms, row.predicted, float(row.happened), row.features)
+            observed = Observed(model, segments, at_ms, row.predicted, float(row.happened), row.features)
             self._found += self._monitor.observe(observed)
         self._watched = self._watched or bool(rows)
 

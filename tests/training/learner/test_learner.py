@@ -634,10 +634,11 @@ def test_a_changed_world_is_found_and_becomes_one_fact() -> None:
     for number in range(lists):
         shop.now += 20 * MINUTE
         who = f"p{number % 200}"
-        shop.answer(f"r{number}", *items, seed=3)
+        changes = number % 2 == 0
+        shop.answer(f"r{number}", *items, seed=3, segments=("loyal",) if changes else ("new",))
         shop.add(0, who, seen(f"r{number}", *items))
         for item in items:
-            if random.random() < (0.05 if number < lists // 2 else 0.6):
+            if random.random() < (0.6 if changes and number > lists // 2 else 0.05):
                 shop.add(0, who, did("click", item, list_id=f"r{number}"))
         if number % 20 == 0:
             settle(learner, shop.now)
@@ -654,5 +655,9 @@ def test_a_changed_world_is_found_and_becomes_one_fact() -> None:
     found = decode(sent[0].type, sent[0].version, sent[0].payload).event
     assert isinstance(found, DriftDetected)
     assert found.model == "home/click"
+    facts = [decode(draft.type, draft.version, draft.payload).event for draft in sent]
+    where = {fact.segment for fact in facts if isinstance(fact, DriftDetected)}
+    assert "loyal" in where
+    assert "new" not in where, "its people do what they did"
     assert [draft.seq for draft in sent] == list(range(1, len(sent) + 1))
     assert len(list(store.scan("detected"))) == len(sent)
