@@ -79,9 +79,10 @@ class KeptLists(Journal):
         place = Place(
             b"worl", self._count, (key_of(self._seed, "list", self._count) & (1 << 48) - 1).to_bytes(6, "big")
         )
-        self._kept[place.text] = shown_list(decision)
-        self._ages.append((asked.now, place.text))
-        while self._ages[0][0] < asked.now - LISTS_KEPT_MS:
+        if decision.slate:
+            self._kept[place.text] = shown_list(decision)
+            self._ages.append((asked.now, place.text))
+        while self._ages and self._ages[0][0] < asked.now - LISTS_KEPT_MS:
             del self._kept[self._ages.popleft()[1]]
         return place
 
