@@ -240,8 +240,8 @@ class RetrainSettings(Section):
     every_days: Annotated[float, Field(gt=0)] = 30.0
     """The schedule: slow changes need no detector."""
     cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
-    """Drift does not start retraining sooner than this after the last: a model fitted an hour ago would learn nothing
-    new."""
+    """Drift and erasures do not start retraining sooner than this after the last: a model fitted an hour ago would
+    learn nothing new."""
     shadow_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     """How long a challenger without off-policy evidence is scored in silence before it is judged again, on what
     happened since. 0: what the gate would put into shadow is promoted at once."""
@@ -432,15 +432,22 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "consent": ConsentSettings,
     "recommend": RecommendSettings,
     "learning": LearningSettings,
+    "sessions": SessionSettings,
     "alerts": AlertsSettings,
     "retrain": RetrainSettings,
+    "clusters": ClusterSettings,
+    "content_alerts": ContentAlertSettings,
 }
 
 
 def _overlay(given: dict[str, object], environ: Mapping[str, str]) -> None:
+    """Sections, and webhooks that the file names: their secrets need not stand in it."""
+    sections: dict[tuple[str, ...], type[Section]] = {(name,): kind for name, kind in _SECTIONS.items()}
+    hooks = given.get("webhooks")
+    sections |= {("webhooks", name): WebhookSettings for name in (hooks if isinstance(hooks, dict) else ())}
     valid = {
-        f"{PREFIX}{section}__{key}".upper(): (section, key)
-        for section, kind in _SECTIONS.items()
+        (PREFIX + "__".join((*path, key)).replace("-", "_")).upper(): (path, key)
+        for path, kind in sections.items()
         for key in kind.model_fields
     }
     for name in sorted(environ):
@@ -448,7 +455,9 @@ def _overlay(given: dict[str, object], environ: Mapping[str, str]) -> None:
             continue
         if name not in valid:
             raise BadSettings(f"environment: unknown setting {name}" + did_you_mean(name, tuple(valid)))
-        section, key = valid[name]
-        values = given.setdefault(section, {})
+        path, key = valid[name]
+        values: object = given
+        for part in path:
+            values = values.setdefault(part, {}) if isinstance(values, dict) else None
         if isinstance(values, dict):
             values[key] = environ[name]

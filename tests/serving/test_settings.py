@@ -77,6 +77,16 @@ def test_an_unknown_name_in_the_environment_is_an_error(tmp_path: Path) -> None:
         load(tmp_path, EVERFOLD_SERVR__PORT="1")
 
 
+def test_the_secret_of_a_webhook_may_stand_in_the_environment(tmp_path: Path) -> None:
+    text = '[webhooks.my-crm]\nurl = "https://crm.example/hook"'
+    secret = "sixteen characters"
+    settings = load(tmp_path, text, EVERFOLD_WEBHOOKS__MY_CRM__SECRET=secret, EVERFOLD_CONTENT_ALERTS__STRENGTH="3")
+    assert settings.webhooks["my-crm"].secret.get_secret_value() == secret
+    assert settings.content_alerts.strength == 3.0
+    with pytest.raises(BadSettings, match="EVERFOLD_WEBHOOKS__CRM__SECRET"):
+        load(tmp_path, text, EVERFOLD_WEBHOOKS__CRM__SECRET=secret)
+
+
 def test_event_names_of_ones_own_have_meaning(tmp_path: Path) -> None:
     settings = load(tmp_path, '[vocabulary."Album Bought"]\nsignal = "purchase"\nitems = "album_id"')
     assert settings.event_vocabulary().meaning("album bought").signal == "purchase"
