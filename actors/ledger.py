@@ -13,8 +13,11 @@ from actors.dedupe import Dedupe, DedupeSettings, Remembered
 from actors.state import StateReader
 from events.record import Draft, Record
 from events.types import Event, ImportCompleted, ImportStarted
+from events.unseal import ERASED_TYPE
 
 META = "meta"
+ERASED = b"erased"
+"""When somebody was erased last, us; absent: nobody was."""
 PRODUCERS = "producers"
 IMPORTS = "imports"
 _SOLE = b"sole"
@@ -79,6 +82,8 @@ class Ledger:
             self.dedupe.remember(ids, records[-1].appended, out)
         marks: dict[str, int] = {}
         for record in records:
+            if record.type == ERASED_TYPE:
+                out.changes.append((META, ERASED, record.appended.to_bytes(8, "little")))
             if record.producer:
                 marks[record.producer] = max(record.seq, self._marks.get(record.producer, 0))
                 self._marks[record.producer] = marks[record.producer]

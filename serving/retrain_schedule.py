@@ -1,5 +1,6 @@
-"""When the service retrains by itself: first when there is a history, then on drift, when a shadow period is over, and
-on schedule. The driver asks now and then; `everfold retrain` runs as a process of its own, at low priority.
+"""When the service retrains by itself: first when there is a history, then on drift, when a shadow period is over,
+after somebody was erased, and on schedule. The driver asks now and then; `everfold retrain` runs as a process of its
+own, at low priority.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from actors.ledger import IMPORTS, Import
+from actors.ledger import ERASED, IMPORTS, META, Import
 from actors.reader import PartitionFiles
 from actors.store import Store
 from events.errors import EverfoldError
@@ -24,7 +25,7 @@ from serving.retrain_state import RetrainState, standing_in
 from serving.settings import RetrainSettings
 from training.registry import DRIFT_KEY, MODELS_KEY, Registry
 
-Reason: TypeAlias = Literal["first", "shadow", "drift", "schedule"]
+Reason: TypeAlias = Literal["first", "shadow", "drift", "erasure", "schedule"]
 
 LOOK_MS: Final = 15_000
 """Between two looks: each opens the partitions' files, a few milliseconds."""
@@ -48,6 +49,8 @@ class Known:
     """In all logs."""
     drifted_at: int = 0
     """The newest detection."""
+    erased_at: int = 0
+    """When somebody was erased last: tables fitted before hold what that person had, without a name."""
     shadow_until: int = 0
     """When the first shadow period ends; 0: no challenger is in one."""
     judged: int = 0
@@ -69,6 +72,8 @@ def wanted(known: Known, now: int, rules: RetrainSettings) -> Reason | None:
         return "shadow"
     if known.drifted_at > known.last and waited >= rules.cooldown_hours * HOUR_MS:
         return "drift"
+    if known.erased_at > known.last and waited >= rules.cooldown_hours * HOUR_MS:
+        return "erasure"
     return "schedule" if waited >= rules.every_days * DAY_MS else None
 
 
@@ -76,9 +81,10 @@ def known_of(data: Path) -> Known:
     """Read from the data folder. Raises `EverfoldError` while its partitions were not opened yet."""
     store = Store.open(data)
     imports: list[Import] = []
-    records = 0
+    records = erased = 0
     for number in store.numbers():
         with _opened(store, number) as files:
+            erased = max(erased, int.from_bytes(files.state.get(META, ERASED) or b"", "little") // 1000)
             imports += [msgspec.msgpack.decode(row, type=Import) for _, row in files.state.scan(IMPORTS)]
             first, end = files.log.bounds()
             records += end - first
@@ -94,6 +100,7 @@ def known_of(data: Path) -> Known:
         importing=any(not one.completed for one in imports),
         records=records,
         drifted_at=max(drifts, default=0),
+        erased_at=erased,
         shadow_until=min((each.shadow_until for each in Registry(data).waiting(now)), default=0),
         judged=0 if last is None else last.judged,
     )

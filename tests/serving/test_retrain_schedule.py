@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from artefacts import verdict
 from grown_shop import grown
-from service import Service
+from service import Service, viewed
 
+from events.clock import ManualClock
+from events.ids import Micros, user_key
 from serving.retrain_schedule import DAY_MS, HOUR_MS, LOOK_MS, Known, Reason, RetrainSchedule, known_of, wanted
 from serving.retrain_state import RetrainState
 from serving.settings import RetrainSettings
@@ -32,6 +35,9 @@ NOW = 1_790_000_000_000
         (Known(NOW - 25 * HOUR_MS, drifted_at=NOW - HOUR_MS), "drift"),
         (Known(NOW - 23 * HOUR_MS, drifted_at=NOW - HOUR_MS), None),
         (Known(NOW - 25 * HOUR_MS, drifted_at=NOW - 26 * HOUR_MS), None),
+        (Known(NOW - 25 * HOUR_MS, erased_at=NOW - 24 * HOUR_MS), "erasure"),
+        (Known(NOW - 23 * HOUR_MS, erased_at=NOW - HOUR_MS), None),
+        (Known(NOW - 25 * HOUR_MS, erased_at=NOW - 26 * HOUR_MS), None),
         (Known(NOW - 25 * HOUR_MS, shadow_until=NOW), "shadow"),
         (Known(NOW - 25 * HOUR_MS, shadow_until=NOW + 1), None),
         (Known(NOW - HOUR_MS + 1, shadow_until=NOW), None),
@@ -101,6 +107,20 @@ def test_a_folder_tells_what_the_decision_needs(tmp_path: Path) -> None:
         assert service.call("POST", f"/v1/models/{model.id}/promote").status == 200
         assert service.call("POST", "/v1/models/rollback").status == 200
     assert known_of(data).shadow_until == 0, "who took it back meant it"
+
+
+def test_an_erasure_is_noted_by_the_partition_live_and_in_replay(tmp_path: Path) -> None:
+    data, clock = tmp_path / "data", ManualClock(Micros(NOW * 1000))
+    with Service(data, clock=clock) as service:
+        service.send(viewed("ann", "tea"), viewed("bob", "tea"))
+        assert known_of(data).erased_at == 0
+        clock.advance(5_000_000)
+        assert service.run(service.embedded.host.erase(user_key("ann")))
+        assert known_of(data).erased_at == NOW + 5_000
+    for state in (data / "partitions").glob("p*/state"):
+        shutil.rmtree(state)
+    with Service(data, clock=clock):
+        assert known_of(data).erased_at == NOW + 5_000
 
 
 def test_a_folder_that_is_not_open_yet_is_looked_at_later(tmp_path: Path) -> None:
