@@ -341,8 +341,8 @@ def _order(fact: Fact) -> tuple[int, int, int]:
 def is_rating(event: Interaction) -> bool:
     """Whether a "rate" says how much: a weight of 0 stands for the middle of the scale, and for no rating at all.
 
-    >>> is_rating(Interaction("rate", properties={"rating": 3})), is_rating(Interaction("rate"))
-    (True, False)
+    >>> [is_rating(Interaction("rate", weight=0.0, properties=told)) for told in ({"rating": 3}, {})]
+    [True, False]
     """
     scale = number(event.properties.get("rating_scale"), 2, 1e6) or RATING_SCALE
     return event.weight != 0 or number(event.properties.get("rating"), 0, scale) is not None
