@@ -21,6 +21,7 @@ for 2^60 terms: no overflow, no NaN.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from math import ldexp
 from typing import Final, Literal, TypeAlias
 
@@ -96,7 +97,9 @@ def moved(stored: float, spans: int) -> float:
     return 0.0 if -_FORGOTTEN < scaled < _FORGOTTEN else scaled
 
 
+@lru_cache(maxsize=64)
 def _reading(k: int, now: int, half_life: str) -> tuple[float, int]:
+    """Kept, because many tables are read at one moment, and nearly all of them have the same landmark."""
     halvings, rest = divmod(now, HALF_LIVES_MS[half_life])
     return 2.0 ** (-rest / HALF_LIVES_MS[half_life]), min((k << _SPAN_BITS) - halvings, _LIFT_MAX)
 

@@ -7,7 +7,7 @@ as bytes that decode and copy as one: a profile is read on every request, and fe
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from itertools import pairwise
+from operator import sub
 from struct import Struct, unpack
 from typing import Final
 
@@ -88,12 +88,13 @@ def half_hours(engagement: Engagement) -> tuple[int, ...]:
 
 
 def runs(slots: tuple[int, ...]) -> int:
-    """Runs of adjacent half hours. A pause under 30 minutes never parts one, a pause of an hour always does.
+    """Runs of adjacent half hours (ascending, each once). A pause under 30 minutes never parts one, one of an hour
+    always does.
 
     >>> runs((1, 2, 5, 8, 9))
     3
     """
-    return sum([later - earlier > 1 for earlier, later in pairwise(slots)]) + bool(slots)
+    return len(slots) - list(map(sub, slots[1:], slots)).count(1)
 
 
 def _times(held: bytes) -> tuple[int, ...]:

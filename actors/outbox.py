@@ -60,13 +60,14 @@ class Outbox:
     def stage(self, drafts: Iterable[Draft]) -> list[Change]:
         """Number the drafts; the rows are to be committed together with the offsets that caused them."""
         out: list[Change] = []
+        targets: set[int] = set()
         for draft in drafts:
             target = int(self._owner(Key(draft.key)))
             seq = self._seqs[target] = self._seqs.get(target, 0) + 1
             numbered = msgspec.structs.replace(draft, producer=self._follower, seq=seq)
             out.append((OUTBOX, _KEY.pack(target, seq), _ENCODER.encode(numbered)))
-            out.append((SEQS, _TARGET.pack(target), _SEQ.pack(seq)))
-        return out
+            targets.add(target)
+        return [*out, *((SEQS, _TARGET.pack(target), _SEQ.pack(self._seqs[target])) for target in sorted(targets))]
 
     def send(self, append: Append, limit: int | None = None) -> int:
         """Send what waits, in order, and delete what was settled; returns how much. With ``limit``, of each partition

@@ -23,6 +23,8 @@ import msgspec
 NEVER: Final = 1 << 62
 """Later than any moment, as a distance in ms."""
 
+STEPS_MAX: Final = 64
+"""Of Newton: 5 or 6 are made; where they end sooner the bound is still sound."""
 _LN2: Final = log(2.0)
 
 
@@ -95,16 +97,43 @@ def first_crossing(difference: Quantity) -> int:
     can change; `NEVER` when it cannot.
 
     Exact to the ms for a straight line, for one half-life against a constant, in closed form, and for sums that fall
-    to one side, by bisection. Otherwise |d/dΔ| is largest at Δ = 0, so no crossing comes before |value| / that bound;
+    to one side, by Newton's steps. Otherwise |d/dΔ| is largest at Δ = 0: no crossing comes before |value| / that bound;
     asked again there, the bound moves on, and the steps shrink as the crossing comes near.
     """
-    value, decays = difference.now, difference.decays
+    return _crossing(difference.now, difference)
+
+
+def against(quantity: Quantity, level: float) -> tuple[float, int]:
+    """How far ``quantity`` lies above ``level``, and `first_crossing` of the difference: without making it where it
+    stands still, as most do.
+
+    >>> against(decaying(8.0, 1000), 1.0)
+    (7.0, 3000)
+    """
+    above, decays = quantity.constant - level, quantity.decays
     if decays:
-        decays = tuple([each for each in decays if each[0]])
+        total = sum([value for value, _ in decays])
+        apart, now = quantity.constant + total - level, above + total
+        if (apart > 0) != (now > 0) or (apart < 0) != (now < 0):  # as close as rounding allows
+            return apart, 1
+    elif not (quantity.slope or quantity.fall or quantity.rise):
+        return above, quantity.until
+    else:
+        apart = now = above
+    difference = Quantity(above, quantity.slope, decays, quantity.until, quantity.fall, quantity.rise)
+    return apart, _crossing(now, difference)
+
+
+def _crossing(value: float, difference: Quantity) -> int:
+    """`first_crossing` of what is ``value`` now."""
+    decays = difference.decays
     if difference.fall or difference.rise:
         free = _outrun(value, difference)
+    elif len(decays) == 1 and decays[0][0] and not difference.slope:
+        free = _root_of_one(value, difference.constant, *decays[0])
     else:
-        free = _first_root(value, difference.constant, difference.slope, decays)
+        moving = tuple([each for each in decays if each[0]])
+        free = _first_root(value, difference.constant, difference.slope, moving)
     bound = inf if free == inf else max(1.0, ceil(free))
     return min(difference.until, NEVER if bound >= NEVER else int(bound))
 
@@ -114,7 +143,9 @@ def _outrun(value: float, difference: Quantity) -> float:
     if value == 0.0:
         return 1.0
     side = 1.0 if value > 0 else -1.0
-    decaying = sum([max(side * a, 0.0) / life for a, life in difference.decays])
+    decaying = 0.0
+    if difference.decays:
+        decaying = sum([max(side * a, 0.0) / life for a, life in difference.decays])
     speed = (difference.fall if value > 0 else difference.rise) + max(-side * difference.slope, 0.0) + _LN2 * decaying
     return abs(value) / speed if speed else inf
 
@@ -127,39 +158,42 @@ def _first_root(value: float, constant: float, slope: float, decays: Sequence[tu
         return -value / slope if value and (value > 0) != (slope > 0) else (inf if value else 1.0)
     if value == 0.0:
         return 1.0
-    if len(decays) == 1:
-        one_sided = not slope and (decays[0][0] > 0) == (value > 0)
-        against = not slope and not one_sided
-    else:
-        one_sided = not slope and all((a > 0) == (value > 0) for a, _ in decays)
-        against = not slope and all((a > 0) != (value > 0) for a, _ in decays)
-    if against:
+    one_sided = not slope and all((a > 0) == (value > 0) for a, _ in decays)
+    if not slope and all((a > 0) != (value > 0) for a, _ in decays):
         return inf  # what pulls it back only weakens
     if one_sided and (constant == 0.0 or (constant > 0) == (value > 0)):
         return inf  # it sinks towards a constant of its own sign
     if one_sided and len(decays) == 1:
-        amount, life = decays[0]
-        return life * log2(-amount / constant)
+        return _root_of_one(value, constant, *decays[0])
     if one_sided:
-        return _bisected(constant, decays)
+        return _met(constant, decays)
     steepest = abs(slope) + _LN2 * sum(abs(a) / life for a, life in decays)
     return abs(value) / steepest
 
 
-def _bisected(constant: float, decays: Sequence[tuple[float, int]]) -> float:
-    """Where constant + Σ a · 2^(-Δ/H) is 0, the aᵢ having one sign and the constant the other."""
-    sign = 1.0 if decays[0][0] > 0 else -1.0
+def _root_of_one(value: float, constant: float, amount: float, life: int) -> float:
+    """`_first_root` of one half-life and a constant, in closed form; ``value`` is their sum, ``amount`` not 0."""
+    if value == 0.0:
+        return 1.0
+    if (amount > 0) != (value > 0) or constant == 0.0 or (constant > 0) == (value > 0):
+        return inf
+    return life * log2(-amount / constant)
 
-    def above(delta: float) -> bool:
-        return sign * (constant + sum([a * exp2(-delta / life) for a, life in decays])) > 0
 
-    high = float(min(life for _, life in decays))
-    while above(high):
-        high *= 2.0
-    low = 0.0
-    while high - low > 0.25:
-        middle = (low + high) / 2
-        low, high = (middle, high) if above(middle) else (low, middle)
-        if middle in (low, high) and high - low <= 4 * abs(high) * 2.0**-52:
+def _met(constant: float, decays: Sequence[tuple[float, int]]) -> float:
+    """Where constant + Σ a · 2^(-Δ/H) is 0, the aᵢ having one sign and the constant the other.
+
+    Towards 0 from that side the sum is convex, so Newton's steps from before the root never pass it. The first is made
+    where the sum would be 0 if all of it had the shortest half-life.
+    """
+    delta = min([life for _, life in decays]) * log2(-sum([a for a, _ in decays]) / constant)
+    for _ in range(STEPS_MAX):
+        parts = [(a * exp2(-delta / life), life) for a, life in decays]
+        value = constant + sum([a for a, _ in parts])
+        if (value > 0) == (constant > 0):
+            return delta  # rounding took it over
+        step = value / (_LN2 * sum([a / life for a, life in parts]))
+        delta += step
+        if step < 0.25:
             break
-    return low
+    return delta

@@ -114,9 +114,13 @@ def loyalty(profile: Behaviour, now: int) -> Quantity:
     """How surely somebody buys here; a purchase raises it at once: see the module."""
     held = profile.engagement
     table = held.rates.get("month")
-    lately = table.value("purchase", now) - table.value("refund", now) if table is not None else 0.0
+    sums = table.sums if table is not None else {}
+    lately = 0.0
+    if table is not None and ("purchase" in sums or "refund" in sums):
+        lately = table.value("purchase", now) - table.value("refund", now)
     orders = max(_orders(held), 0)
-    return saturated(lately, 1.0, "month").times(0.6) + steady(0.4 * orders / (orders + 4))
+    share, fall = _saturation(lately, 1.0, "month")
+    return Quantity(0.6 * share + 0.4 * orders / (orders + 4), fall=0.6 * fall)
 
 
 def price_sensitivity(profile: Behaviour, now: int) -> Quantity:
@@ -147,7 +151,8 @@ def purchase_intent(profile: Behaviour, now: int) -> Quantity:
     table = profile.engagement.rates.get("day")
     if table is None:
         return _NOTHING
-    return saturated(sum([weight * table.value(signal, now) for signal, weight in INTENT.items()]), 4.0, "day")
+    known = table.values(now).get
+    return saturated(sum([weight * known(signal, 0.0) for signal, weight in INTENT.items()]), 4.0, "day")
 
 
 def rhythm(profile: Behaviour) -> int:

@@ -15,11 +15,13 @@ from actors.engagement import PASSIVE
 from actors.quantity import NEVER
 from actors.scores import INTENT, RFM
 from actors.segment_definition import Definition
-from actors.segment_rules import DURATIONS, FLAGS, NUMBERS, SIGNALS_KNOWN, TEXTS, Subject
+from actors.segment_rules import DURATIONS, FLAGS, NUMBERS, SIGNALS_KNOWN, TEXTS, Subject, Verdict
 from actors.segment_subject import Surroundings
 from actors.signals import SIGNALS
 
 QUINTILE_SHARES: Final = (0.2, 0.4, 0.6, 0.8)
+
+COMBINATIONS_MAX: Final = 4_096
 
 _LN2: Final = log(2.0)
 _ROUNDED_UP: Final = 1.000001
@@ -70,8 +72,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
+    number: int
+    """Its place in the order."""
     bit: int
-    definition: Definition
+    enter: Callable[[Subject], Verdict]
+    stay: Callable[[Subject], Verdict]
     dependents: int
     """Bits of those that ask about this one."""
 
@@ -88,9 +93,17 @@ class Evaluation:
         self.all = sum(self.bits.values())
         self.standing = Standing(self.bits)
         self._asked = [
-            _Asked(1 << slot, each, sum(1 << other for other, one in ordered if each.name in one.segments))
-            for slot, each in ordered
+            _Asked(
+                number,
+                1 << slot,
+                each.enter.holds,
+                each.stay.holds,
+                sum(1 << other for other, one in ordered if each.name in one.segments),
+            )
+            for number, (slot, each) in enumerate(ordered)
         ]
+        self._combinations: dict[int, list[_Asked]] = {}
+        self._reads = {1 << slot: each.reads for slot, each in ordered}
         self._by_choice = self._bits_reading(_BY_CHOICE)
         self._by_touch = {touch: self._bits_reading(_read_where(touch)) for touch in TOUCHES}
         self.quantiles = tuple(sorted({pair for _, each in ordered for pair in quantiles_of(each)}))
@@ -110,20 +123,33 @@ class Evaluation:
         """``mask``: the segments it was in. ``subject`` must have `standing` around it."""
         standing = self.standing
         standing.mask, stands, before = mask, NEVER, mask
-        for each in self._asked:
-            bit = each.bit
-            if concerned & bit:
-                definition = each.definition
-                holds, lasts = (definition.stay if mask & bit else definition.enter).holds(subject)
-                if lasts < stands:
-                    stands = lasts
-                if holds != bool(mask & bit):
-                    standing.mask = mask = mask ^ bit
+        place, asking = 0, self._those(concerned)
+        while place < len(asking):
+            each = asking[place]
+            place += 1
+            inside = bool(mask & each.bit)
+            holds, lasts = (each.stay if inside else each.enter)(subject)
+            if lasts < stands:
+                stands = lasts
+            if holds != inside:
+                standing.mask = mask = mask ^ each.bit
+                if each.dependents & ~concerned:
                     concerned |= each.dependents
+                    done = each.number
+                    place, asking = 0, [other for other in self._those(concerned) if other.number > done]
         return Answer(mask, stands, mask ^ before)
 
+    def _those(self, concerned: int) -> list[_Asked]:
+        """In order of evaluation; few combinations ever come."""
+        known = self._combinations.get(concerned)
+        if known is None:
+            if len(self._combinations) >= COMBINATIONS_MAX:
+                self._combinations.clear()
+            known = self._combinations[concerned] = [each for each in self._asked if concerned & each.bit]
+        return known
+
     def _bits_reading(self, tokens: frozenset[str]) -> int:
-        return sum(each.bit for each in self._asked if not each.definition.reads.isdisjoint(tokens))
+        return sum(bit for bit, reads in self._reads.items() if not reads.isdisjoint(tokens))
 
 
 def _read_where(touch: str) -> frozenset[str]:

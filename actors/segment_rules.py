@@ -9,14 +9,14 @@ A value nobody knows (a trait never set, a time of something never done) fails e
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil, floor
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
-from actors.quantity import NEVER, Quantity, first_crossing, steady
+from actors.quantity import NEVER, Quantity, against, first_crossing, steady
 from actors.segment_syntax import (
     Among,
     BadRule,
@@ -650,7 +650,10 @@ def _between_moving(
         first, second = one(subject), other(subject)
         if first is None or second is None:
             return Verdict(operator == "!=", NEVER)
-        return _apart(first.now - second.now, first - second, test)
+        apart, difference = first.now - second.now, first - second
+        if (apart > 0) != (difference.now > 0) or (apart < 0) != (difference.now < 0):  # as close as rounding allows
+            return Verdict(test(apart), difference.until if difference.still else 1)
+        return Verdict(test(apart), first_crossing(difference))
 
     return compare
 
@@ -658,24 +661,17 @@ def _between_moving(
 def _with_level(operator: str, one: Callable[[Subject], Quantity | None], level: float) -> Callable[[Subject], Verdict]:
     """The same for a level that stays: most comparisons are with one, so it is spared a second quantity."""
     test = _TESTS[operator]
+    below, at, above = test(-1.0), test(0.0), test(1.0)
+    unknown = Verdict(operator == "!=", NEVER)
 
     def compare(subject: Subject) -> Verdict:
         first = one(subject)
         if first is None:
-            return Verdict(operator == "!=", NEVER)
-        if first.still:
-            return Verdict(test(first.constant - level), first.until)
-        apart = Quantity(first.constant - level, first.slope, first.decays, first.until, first.fall, first.rise)
-        return _apart(first.now - level, apart, test)
+            return unknown
+        apart, stands = against(first, level)
+        return Verdict(above if apart > 0 else below if apart < 0 else at, stands)
 
     return compare
-
-
-def _apart(apart: float, difference: Quantity, test: Callable[[float], bool]) -> Verdict:
-    now = difference.now
-    if (apart > 0) != (now > 0) or (apart < 0) != (now < 0):  # as close as rounding allows
-        return Verdict(test(apart), difference.until if difference.still else 1)
-    return Verdict(test(apart), first_crossing(difference))
 
 
 def _counted_to(
@@ -686,15 +682,16 @@ def _counted_to(
     signal, window = counted
     least = floor(level) + 1 if operator in (">", "<=") else ceil(level)
     wanted = operator in (">", ">=")
+    enough, too_few = Verdict(wanted, NEVER), Verdict(not wanted, NEVER)
 
     def compare(subject: Subject) -> Verdict:
         times, now = subject.times(signal), subject.now
         if times and times[-1] > now:
             return otherwise(subject)
         if least <= 0:
-            return Verdict(wanted, NEVER)
+            return enough
         if len(times) < least or times[-least] <= now - window:
-            return Verdict(not wanted, NEVER)
+            return too_few
         return Verdict(wanted, times[-least] + window - now)
 
     return compare
@@ -772,8 +769,14 @@ def _followed(subject: Subject, steps: tuple[tuple[str, int], ...], window: int 
     start = now - window if window is not None else None
     signal, quiet_ms = steps[-1]
     done = steps[:-1] if quiet_ms else steps
-    ahead = min((at for name, _ in steps for at in subject.times(name) if at > now), default=now + NEVER) - now
-    floor = max((at for at in subject.times(signal) if at <= now), default=None) if quiet_ms else None
+    ahead, floor = NEVER, None
+    for name, _ in steps:
+        times = subject.times(name)
+        known = bisect_right(times, now)
+        if known < len(times):
+            ahead = min(ahead, times[known] - now)
+        if quiet_ms and known and name == signal:
+            floor = times[known - 1]
     end = _matched(subject, done, start, floor)
     if end is None:
         return Verdict(False, ahead)
@@ -795,17 +798,11 @@ def _matched(subject: Subject, steps: tuple[tuple[str, int], ...], start: int | 
         if number == len(steps) - 1 and floor is not None:
             least = floor + 1 if least is None else max(least, floor + 1)
         strictly = number == 0 and start is not None and least == start
-        found = next(
-            (
-                time
-                for time in subject.times(name)
-                if time <= subject.now and (least is None or (time > least if strictly else time >= least))
-            ),
-            None,
-        )
-        if found is None:
+        times = subject.times(name)
+        place = 0 if least is None else (bisect_right if strictly else bisect_left)(times, least)
+        if place == len(times) or times[place] > subject.now:
             return None
-        at = found
+        at = times[place]
     return at
 
 
@@ -813,7 +810,8 @@ def _latest_begin(subject: Subject, steps: tuple[tuple[str, int], ...], end: int
     """Of the matches that end at ``end``, the latest beginning: the answer may change when that leaves the window."""
     at = end
     for name, _ in reversed(steps[:-1]):
-        at = max(time for time in subject.times(name) if time <= at)
+        times = subject.times(name)
+        at = times[bisect_right(times, at) - 1]
     return at
 
 

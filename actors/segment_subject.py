@@ -5,7 +5,7 @@ Only the layer that every rule needs is decoded at once; the others when a rule 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from events.ids import Key, anonymous_key, key_hash, user_key
 from events.types import Json
 
 _NOTHING: Final = msgspec.Raw(b"\x80")
+_NONE: Final = steady(0.0)
 _NO_STEPS: Final = msgspec.Raw(b"\x90")
 
 
@@ -90,6 +91,7 @@ class ProfileSubject:
         self._steps: tuple[bytes, ...] | None = None
         self._consents: dict[str, Choice] | None = None
         self._traits: dict[str, Trait] | None = None
+        self._interests: list[tuple[str, DecayTable]] | None = None
 
     @classmethod
     def of(cls, profile: Profile, now: int, around: Surroundings = ALONE) -> ProfileSubject:
@@ -124,23 +126,19 @@ class ProfileSubject:
         return decaying(table.value(signal, self.now), HALF_LIVES_MS[half_life])
 
     def interest(self, key: str) -> Quantity:
+        if key.encode() not in bytes(self.seen.interests):
+            return _NONE
         total = steady(0.0)
-        for half_life, table in sorted(_TABLES.decode(self.seen.interests).items()):
+        if self._interests is None:
+            self._interests = sorted(_TABLES.decode(self.seen.interests).items())
+        for half_life, table in self._interests:
             if key in table.sums:
                 total = total + decaying(read(table.k, table.sums[key], self.now, half_life), HALF_LIVES_MS[half_life])
         return total
 
-    def interests(self, keys: Iterable[str]) -> dict[str, float]:
-        """How strong those of ``keys`` are that the profile has."""
-        found: dict[str, float] = {}
-        tables = sorted(_TABLES.decode(self.seen.interests).items())
-        for key in keys:
-            for half_life, table in tables:
-                if key in table.sums:
-                    found[key] = found.get(key, 0.0) + read(table.k, table.sums[key], self.now, half_life)
-        return found
-
     def bought(self, item: str) -> tuple[int, ...]:
+        if item.encode() not in bytes(self.seen.purchases):
+            return ()  # as most do not have most things: looked for in the bytes, 0.2 us instead of 2
         held = _PURCHASES.decode(self.seen.purchases).get(item)
         return held.times if held is not None else ()
 

