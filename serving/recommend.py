@@ -41,7 +41,7 @@ from training.inventory import INVENTORY
 from training.learned import Learned
 from training.memo import MemoCache, remembering
 from training.rating_journal import key_of
-from training.recommender import Memo, Query, Recommender
+from training.recommender import Memo, Query, Recommender, whole_minute
 from training.surface import SURFACES, Surface
 
 DEPTH_PER_ITEM: Final = 4
@@ -200,16 +200,16 @@ class Answerer:
         """What the recommenders are asked."""
         request = asked.request
         given = [idx for item in request.items if (idx := items.index(item)) >= 0]
-        share = asked.surface.history_share
+        share, now = asked.surface.history_share, whole_minute(asked.now)
         if asked.profile is not None and asked.who is not None:
             history = self._histories.of(asked.who, asked.profile, items)
-            anchors, memo = self._memos.of(asked.who, given, history, asked.now, share, pair.model)
+            anchors, memo = self._memos.of(asked.who, given, history, now, share, pair.model)
         else:
             history, memo = NO_HISTORY, Memo()
-            anchors = choose_anchors(given, history, asked.now, share)
+            anchors = choose_anchors(given, history, now, share)
         return Query(
             items=items,
-            now=asked.now,
+            now=now,
             surface=asked.surface,
             history=history,
             anchors=anchors,

@@ -14,10 +14,6 @@ from training.history import History
 ANCHORS_MAX = 12
 """Most anchors of one request. Each costs a few row look-ups; with moments halving every 4, the 13th weighs little."""
 
-READ_AT_MS: Final = 60_000
-"""Anchors are read at the whole minute before now, so that what follows from them can be kept for that long. The
-fastest signals halve within an hour: a minute is 1 % of their weight, and the same for all but those of that minute."""
-
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
@@ -34,13 +30,13 @@ NO_ANCHORS: Final = Anchors((), ())
 
 def choose_anchors(given: Sequence[int], history: History, now: Millis, history_share: float) -> Anchors:
     """The items of the request, each with weight 1, then the strongest recent ones; these are scaled by
-    ``history_share`` where the request names any. Ties by lower item index. Read at the whole minute (`READ_AT_MS`).
+    ``history_share`` where the request names any. Ties by lower item index.
     """
     given = tuple(dict.fromkeys(given))[:ANCHORS_MAX]
     room = ANCHORS_MAX - len(given)
     if not len(history.recent) or room == 0 or (given and history_share == 0):
         return Anchors(given, (1.0,) * len(given), len(given))
-    strengths = history.strengths(Millis(now - now % READ_AT_MS))
+    strengths = history.strengths(now)
     order = np.lexsort((history.recent, -strengths))[: room + len(given)]
     strongest = float(strengths[order[0]])
     share = history_share if given else 1.0

@@ -45,13 +45,14 @@ INVENTORY: Final[Mapping[str, Recommender]] = {
 """Name → recommender. Their order here is the order of rows in the blend and of columns in logged features."""
 
 FROM_TASTE: Final = frozenset(
-    (user_knn.NAME, ials.NAME, ease.NAME, ridge_next_item.NAME, session_knn.NAME),
+    (RepeatPurchase.name, user_knn.NAME, ials.NAME, ease.NAME, ridge_next_item.NAME, session_knn.NAME),
 )
-"""Those whose evidence depends on anchors, taste and model only, so that it may be kept while these stay
-(`training.memo`); a test holds them to it."""
+"""Those whose evidence depends on the minute, anchors, history, taste and model only, so that it may be kept while
+these stay (`training.memo`); a test holds them to it."""
 
-FROM_ROWS: Final = frozenset((Covisitation.name, ItemKnn.name, Content.name))
-"""Those whose evidence depends on anchors, history and the item table's rows only: kept until its next commit."""
+FROM_ROWS: Final = frozenset((Covisitation.name, ItemKnn.name, Content.name, Popularity.name))
+"""Those whose evidence depends on these and on the item table's rows, down to a depth and within a category: kept until
+the table's next commit."""
 
 Fit: TypeAlias = Callable[[Interactions, ItemFacts, int], Table]
 

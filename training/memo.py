@@ -1,9 +1,9 @@
 """What was worked out for a person a moment ago and cannot have changed: the anchors of a request, the taste made of
 them, and the evidence that depends on nothing else and a fitted model.
 
-Anchors are read at the whole minute (`training.anchors`), so within a minute, until the profile's next fact, a person
-who asks on several surfaces starts from the same ones. A memo holds no answer: what depends on the clock or on the
-request is asked anew every time, and what depends on the item table's rows with every commit of theirs.
+A person is read at the whole minute (`training.recommender.whole_minute`), so within it, until the profile's next fact,
+a person who asks on several surfaces starts from the same ones. A memo holds no answer: what depends on the request is
+asked anew every time, and what depends on the item table's rows with every commit of theirs.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from events.ids import Key, Millis
-from training.anchors import READ_AT_MS, Anchors, choose_anchors
+from training.anchors import Anchors, choose_anchors
 from training.history import HISTORIES_KEPT, History
 from training.inventory import FROM_ROWS, FROM_TASTE
 from training.model import Bound
-from training.recommender import Memo, Query, Recommender, Scored
+from training.recommender import READ_AT_MS, Memo, Query, Recommender, Scored
 
 MEMOS_KEPT: Final = HISTORIES_KEPT
-"""Memos held by one replica, at most about 14 kB each: whose history is at hand finds a memo too."""
+"""Memos held by one replica, at most about 20 kB each: whose history is at hand finds a memo too."""
 
 
 class Remembering:
-    """A recommender whose evidence is a function of anchors, taste and model (`training.inventory.FROM_TASTE`): asked
+    """A recommender whose evidence is a function of what a memo is made for (`training.inventory.FROM_TASTE`): asked
     once per memo. What it raises is not remembered."""
 
     def __init__(self, recommender: Recommender) -> None:
@@ -41,8 +41,9 @@ class Remembering:
 
 
 class RememberingRows:
-    """The same for one that also reads rows of the item table (`training.inventory.FROM_ROWS`): asked once per memo and
-    state of the table. The state is held by name: an old view would keep its rows alive."""
+    """The same for one that also reads rows of the item table (`training.inventory.FROM_ROWS`), as far as the query
+    says: asked once per memo and state of the table. The state is held by name: an old view would keep its rows
+    alive."""
 
     def __init__(self, recommender: Recommender) -> None:
         self.name = recommender.name
@@ -53,9 +54,10 @@ class RememberingRows:
         if memo.items != items:
             memo.items = items
             memo.of_rows.clear()
-        known = memo.of_rows.get(self.name)
+        key = (self.name, query.depth, query.category)
+        known = memo.of_rows.get(key)
         if known is None:
-            known = memo.of_rows[self.name] = self._recommender.recommend(query)
+            known = memo.of_rows[key] = self._recommender.recommend(query)
         return known
 
 

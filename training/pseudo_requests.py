@@ -21,7 +21,7 @@ from training.blend import blend, features, merge, pool
 from training.evaluation.metrics import discounts
 from training.history import History
 from training.model import Binder, Model
-from training.recommender import Indices, Query, Recommender, Scores
+from training.recommender import Indices, Query, Recommender, Scores, whole_minute
 from training.repeats import hidden_repeats
 from training.surface import Surface
 
@@ -81,12 +81,13 @@ class Asking:
     def answer(self, situation: Situation) -> Answered:
         """What it says. Filters act first, as they do on the answer path; nothing is changed."""
         surface, items, history = situation.surface, situation.items, situation.history
+        now = whole_minute(situation.now)
         query = Query(
             items=items,
-            now=situation.now,
+            now=now,
             surface=surface,
             history=history,
-            anchors=choose_anchors(situation.given, history, situation.now, surface.history_share),
+            anchors=choose_anchors(situation.given, history, now, surface.history_share),
             depth=DEPTH,
             model=None if self._model is None else self._binder.bind(self._model, items),
             segments=history.segments,

@@ -55,8 +55,22 @@ class Rater(Protocol):
         ...
 
 
+READ_AT_MS: Final = 60_000
+"""A person is read at the whole minute before now, so that what follows can be kept for that long. The fastest signals
+halve within an hour: a minute is 1 % of their weight, and the same for all but those of that minute."""
+
+
+def whole_minute(now: Millis) -> Millis:
+    """When a query at ``now`` is read.
+
+    >>> whole_minute(Millis(119_999))
+    60000
+    """
+    return Millis(now - now % READ_AT_MS)
+
+
 class Memo:
-    """What follows from the anchors, history and model of a query (`training.memo`); filled while it is asked."""
+    """What follows from minute, anchors, history and model of a query (`training.memo`); filled while it is asked."""
 
     __slots__ = ("items", "of_rows", "said", "taste")
 
@@ -65,7 +79,7 @@ class Memo:
         self.said: dict[str, Scored] = {}
         self.items = ""
         """`ItemView.version` that ``of_rows`` was read from."""
-        self.of_rows: dict[str, Scored] = {}
+        self.of_rows: dict[tuple[str, int, int | None], Scored] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ class Query:
 
     items: ItemView
     now: Millis
+    """What decays is read at it: a `whole_minute`."""
     surface: Surface
     history: History = NO_HISTORY
     anchors: Anchors = NO_ANCHORS
@@ -91,7 +106,7 @@ class Query:
     rater_key: str = ""
     """Under which the rating model knows the person; empty without consent."""
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
-    """Shared by queries of the same anchors, history and model."""
+    """Shared by queries of the same minute, anchors, history and model."""
     taste: Taste = field(default=NO_TASTE, init=False)
     """Anchors and purchases as the model numbers them: made here, once for all recommenders that start from it."""
 

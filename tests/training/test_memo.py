@@ -10,18 +10,18 @@ from small_model import MODEL, bound
 from small_shop import NOW, Facts, buyer, did, small_shop
 
 from events.ids import Key, Millis
-from training.anchors import READ_AT_MS, choose_anchors
+from training.anchors import choose_anchors
 from training.history import history_of
 from training.inventory import FROM_ROWS, FROM_TASTE, INVENTORY
 from training.memo import MemoCache, Remembering, RememberingRows, remembering
-from training.recommender import ABSTAIN, Memo, Query, Scored
+from training.recommender import ABSTAIN, READ_AT_MS, Memo, Query, Scored, whole_minute
 from training.surface import SURFACES
 
 ITEMS = small_shop().snapshot()
 HISTORY = history_of(buyer(), ITEMS)
 BOUND = bound(ITEMS, MODEL)
 WHO, OTHER = Key("u:1"), Key("u:2")
-MINUTE = Millis(NOW - NOW % READ_AT_MS)
+MINUTE = whole_minute(NOW)
 
 
 def start(cache: MemoCache, who: Key = WHO, now: int = MINUTE, given: tuple[int, ...] = (), **other: object) -> Memo:
@@ -85,10 +85,9 @@ def test_the_least_recently_used_gives_way() -> None:
     assert start(cache, given=(0,)) is first
 
 
-def test_the_anchors_are_those_chosen_anew_at_any_time_of_the_minute() -> None:
-    for now in (MINUTE, MINUTE + 1, MINUTE + READ_AT_MS - 1):
-        kept, _ = MemoCache().of(WHO, (1,), HISTORY, Millis(now), 0.5, None)
-        assert kept == choose_anchors((1,), HISTORY, MINUTE, 0.5)
+def test_the_anchors_are_those_chosen_anew() -> None:
+    kept, _ = MemoCache().of(WHO, (1,), HISTORY, MINUTE, 0.5, None)
+    assert kept == choose_anchors((1,), HISTORY, MINUTE, 0.5)
 
 
 def test_it_is_asked_once_per_memo_and_a_failure_is_not_remembered() -> None:
@@ -117,6 +116,14 @@ def test_rows_are_read_again_when_the_item_table_moved_on() -> None:
     assert one.asked == 2
 
 
+def test_another_depth_or_category_is_another_question_to_rows() -> None:
+    one = Counting()
+    kept, home = RememberingRows(one), Query(ITEMS, NOW, SURFACES["home"])
+    for query in (home, replace(home, depth=3), replace(home, category=1), home):
+        kept.recommend(query)
+    assert one.asked == 3
+
+
 def test_the_others_are_asked_every_time() -> None:
     for name, one in INVENTORY.items():
         assert (remembering(one) is one) == (name not in FROM_TASTE | FROM_ROWS)
@@ -126,17 +133,8 @@ def test_the_others_are_asked_every_time() -> None:
 def test_what_is_kept_depends_on_nothing_else_in_the_query(name: str) -> None:
     anchors = choose_anchors((), HISTORY, NOW, 1.0)
     asked = Query(ITEMS, NOW, SURFACES["home"], HISTORY, anchors, model=BOUND)
-    others = Query(
-        ITEMS,
-        Millis(NOW + 86_400_000),
-        SURFACES["discover"],
-        HISTORY,
-        anchors,
-        category=ITEMS.category_id("Snacks"),
-        depth=3,
-        model=BOUND,
-        segments=("vip",),
-    )
+    narrowed = {"category": ITEMS.category_id("Snacks"), "depth": 3} if name in FROM_TASTE else {}
+    others = replace(asked, surface=SURFACES["discover"], segments=("vip",), memo=Memo(), **narrowed)
     one, two = (INVENTORY[name].recommend(query) for query in (asked, others))
     assert len(one.idx)
     assert [part.tolist() for part in (one.idx, one.score, one.because)] == [
