@@ -52,12 +52,23 @@ function profilePath() {
     : `/v1/profiles/${encodeURIComponent(state.anonymous)}?anonymous=true`;
 }
 
+// Who enters or leaves a segment is told as it happens, by facts and by time.
+let transitions = null;
+function listen() {
+  transitions?.close();
+  const who = state.user ? { user_id: state.user } : { user_id: state.anonymous, anonymous: "true" };
+  transitions = new EventSource(`/v1/segments/stream?${new URLSearchParams(who)}`);
+  for (const told of ["segment_entered", "segment_exited"]) transitions.addEventListener(told, () => refreshSegments());
+}
+addEventListener("pagehide", () => transitions?.close());
+
 async function become(user, anonymous) {
   Object.assign(state, { user, anonymous, anchors: [], asOf: null, firstAt: null, profile: null });
   sessionStorage.setItem("everfold", JSON.stringify({ user, anonymous }));
   $("household").value = user ?? "";
   $("rewind").value = $("rewind").max;
   $("changed").replaceChildren(element("li", "Click something and watch.", "quiet"));
+  listen();
   await refresh();
 }
 
@@ -196,6 +207,14 @@ function drawProfile(view) {
     .map(([label, value]) => [label.replaceAll("_", " "), Number.isInteger(value) ? `${value}` : value.toFixed(2)]), "none yet");
 }
 
+function drawSegments(view) {
+  rows("segments", view.segments.map(({ name, since }) => [name, ago(Date.parse(since))]), "none yet");
+  view.segments.forEach(({ evidence }, n) => {
+    const values = Object.entries(evidence?.values ?? {}).map(([what, value]) => `${what} = ${value}`);
+    $("segments").children[n].title = values.join("\n");
+  });
+}
+
 function drawChange(before, after, did) {
   const lines = [did, `version ${before?.version ?? 0} → ${after.version ?? 0}`];
   const old = new Map((before?.interests ?? []).map(({ key, value }) => [key, value]));
@@ -230,9 +249,20 @@ async function refresh({ after, did, focus } = {}) {
     if (did) drawChange(state.profile, view, did);
     if (!state.asOf) { state.profile = view; state.firstAt = view.first_at ?? null; }
     drawProfile(view);
+    refreshSegments();
     if (focus) (document.querySelector(`[data-item="${CSS.escape(focus[1])}"] [data-act=${focus[0]}]`) ?? $("foryou-title")).focus?.();
     complain(null);
     document.body.dataset.loads = String(load);
+  } catch (error) { if (load === state.loads) complain(error); }
+}
+
+async function refreshSegments() {
+  const load = state.loads;
+  const [path, rest] = profilePath().split("?");
+  const query = new URLSearchParams({ ...(rest && { anonymous: "true" }), ...(state.asOf && { as_of: state.asOf }) });
+  try {
+    const view = await call(`${path}/segments?${query}`);
+    if (load === state.loads) drawSegments(view);
   } catch (error) { if (load === state.loads) complain(error); }
 }
 

@@ -182,6 +182,22 @@ def test_the_slider_rewinds_profile_and_list(tab: Browser) -> None:
     assert cards(tab, "again") == now_rows
 
 
+def test_a_segment_somebody_enters_shows_as_it_happens_and_rewinds(tab: Browser, shop: Service) -> None:
+    assert shop.call("PUT", "/v1/segments/lookers", {"rule": "count(view, 7 days) >= 2"}).status == 200
+    act(tab, "#newcomer")
+    listed = "document.querySelector('#segments').textContent"
+    search(tab, "milk")
+    act(tab, "[data-row=found] .card [data-act=view]")
+    assert "lookers" not in str(tab.evaluate(listed))
+    act(tab, "[data-row=found] .card [data-act=view]")
+    tab.until(f"{listed}.includes('lookers')")
+    reason = "document.querySelector('#segments li').title"
+    assert tab.evaluate(reason) == "count(view, 7 days) = 2"
+    tab.evaluate("document.querySelector('#rewind').focus()")
+    tab.press("Home")
+    tab.until(f"!{listed}.includes('lookers')")
+
+
 def test_the_page_can_be_used_with_the_keyboard_alone(tab: Browser) -> None:
     act(tab, "#newcomer")
     tab.evaluate("document.querySelector('#query').focus()")
