@@ -102,6 +102,8 @@ class Weights:
         self._numbers = numbers
         self._raters: Raters | None = None
         self._binder = Binder()
+        self._items: ItemView | None = None
+        """As somebody saw it last: what a model is bound to while it is loaded."""
         self._learned: Learned | None = None
         self._model: Model | None = None
         self._loading: _Loading | None = None
@@ -119,7 +121,7 @@ class Weights:
 
     def snapshot(self, items: ItemView, now: Millis) -> Pair:
         """The newest pair that is whole. The first model of a replica is waited for; later ones are loaded aside."""
-        newest = self._published.snapshot()
+        newest, self._items = self._published.snapshot(), items
         if newest is not self._learned and newest is not None:
             self._advance(newest, now)
         model = self._model
@@ -144,7 +146,7 @@ class Weights:
         newest, model = published.snapshot(), self._model
         known = {self._ahead.identity if self._ahead is not None else "", model.id if model is not None else "", ""}
         if newest is not None and newest.model not in known:
-            self._ahead = _Loading(newest.model, self._load)
+            self._ahead = _Loading(newest.model, self._load, self._items)
 
     def watch(self, published: PublishedWeights, raters: Raters) -> None:
         """Look ahead, and follow the ratings, until `close`, every `AHEAD_S`."""
@@ -180,7 +182,7 @@ class Weights:
                 return
             ahead, refused = self._ahead, self._refused is not None and self._refused[0] == newest.model
             if ahead is None or ahead.identity != newest.model or refused:
-                ahead = _Loading(newest.model, self._load)
+                ahead = _Loading(newest.model, self._load, self._items)
             loading = self._loading = ahead
             if self._learned is None:
                 loading.thread.join()
@@ -192,25 +194,34 @@ class Weights:
             _count(self._numbers, "everfold_models_refused_total")
         elif loading.identity == newest.model:
             self._learned, self._model, self._refused = newest, loading.model, None
+            self._binder = loading.binder
             _count(self._numbers, "everfold_model_swaps_total")
 
 
 class _Loading:
-    """One artefact on its way in."""
+    """One artefact on its way in, bound to the items seen last: 20 ms for 92,000 of them, which the first answer after
+    the swap need not wait for. What came since is looked up then."""
 
-    def __init__(self, identity: str, load: Load) -> None:
+    def __init__(self, identity: str, load: Load, items: ItemView | None) -> None:
         self.identity = identity
+        self.binder = Binder()
         self.model: Model | None = None
         """Set by the thread when it is whole; None at the end: refused."""
         self._load = load
+        self._items = items
         self.thread = threading.Thread(target=self._run, name=f"load model {identity[:8]}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            self.model = self._load(self.identity)
+            model = self._load(self.identity)
+            if self._items is not None:
+                self.binder.bind(model, self._items)
+            self.model = model
         except (EverfoldError, OSError, ValueError, msgspec.MsgspecError):
             self.model = None
+        finally:
+            self._items = None  # a view keeps its rows
 
 
 def _count(numbers: Numbers | None, name: str, by: int = 1) -> None:

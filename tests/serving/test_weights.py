@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from serving.recommend import AnswerRules
 from serving.weights import FOLDER, RETRY_MS, PublishedWeights, Weights, open_weights
 from training.blend import FEATURES
 from training.learned import CONTEXT, KEY, OUTCOMES, TABLE, Learned, SurfaceWeights, pack
-from training.model import Model, Provenance, load, model_of, save
+from training.model import Binder, Model, Provenance, load, model_of, save
 from training.surface import Surface
 
 NAMES = ("repeat_purchase", "popularity", "content")
@@ -118,6 +118,35 @@ def test_the_old_pair_serves_until_the_new_model_is_whole(shelf: Shelf) -> None:
     shelf.weights.settle()
     assert shelf.look() == ("c", second)
     assert shelf.counted("model_swaps") == 2
+
+
+class Watched:
+    """A view that counts how often its ids are gone through."""
+
+    def __init__(self) -> None:
+        self.view, self.walked = ITEMS.snapshot(), 0
+        self.size, self.numbering = self.view.size, self.view.numbering
+
+    @property
+    def ids(self) -> Sequence[str]:
+        self.walked += 1
+        return self.view.ids
+
+
+def test_a_model_is_bound_to_the_items_before_it_serves(shelf: Shelf) -> None:
+    view = Watched()
+    first, second = shelf.made(1), shelf.made(2)
+    for version, model in (("a", first), ("b", second)):
+        shelf.publish(learned(version, model))
+        shelf.weights.snapshot(view, Millis(0))  # type: ignore[arg-type]
+        shelf.weights.settle()
+        walked = view.walked
+        bound = shelf.weights.snapshot(view, Millis(0)).model  # type: ignore[arg-type]
+        assert bound is not None
+        assert bound.model.id == model
+        assert bound.to_model.tolist() == Binder().bind(bound.model, view.view).to_model.tolist()
+        assert view.walked == walked, "the answer that takes it over looks up nothing"
+    assert walked == 2
 
 
 def test_what_was_promoted_while_nobody_asked_serves_the_first_who_does(shelf: Shelf) -> None:
