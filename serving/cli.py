@@ -145,7 +145,10 @@ def evaluate(
     ] = None,
     split: Annotated[
         str,
-        typer.Option(help="leave-last-out, tuning, timeline, per-session, cross-validation. [default: the format's]"),
+        typer.Option(
+            help="leave-last-out, tuning, timeline, per-session, cross-validation; journey: every-line, recommendable. "
+            "[default: the format's]"
+        ),
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of sampling and intervals.")] = 0,
     encoding: Annotated[str, typer.Option(help="Of event files.")] = "utf-8-sig",
