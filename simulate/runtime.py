@@ -1,0 +1,312 @@
+"""The deterministic runtime: all of the engine that keeps and answers, in one thread, under a seed.
+
+Two partitions with their owners, the item follower, a follower that writes back, the learner, the shipper of decisions
+and two replicas run as simulated processes over one simulated machine (`simulate.machine`), for people who send and ask
+(`simulate.people`). Faults strike all the while (`simulate.faults`); after every step the invariants are judged
+(`simulate.invariants`). When the steps are done the faults stop, everything comes to rest, and what must have arrived
+by then is looked for. A run is a function of its seed: the same seed, the same bytes.
+
+Each seed leaves some kinds of faults out and has the others at rates of its own: runs with few kinds of faults go
+deeper than runs with all of them (Groce, Zhang, Eide, Chen, Regehr: Swarm testing, ISSTA 2012).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from events.errors import EverfoldError
+from simulate.coverage import Coverage
+from simulate.faults import POINTS, Armed, Fault, Place, Process, no_room, refused
+from simulate.following import FollowerStation, echo, item_follower, learner, segment_follower, shipper
+from simulate.invariants import Broken, Checks, Invariant
+from simulate.machine import Machine
+from simulate.owner import OwnerStation
+from simulate.people import PEOPLE, REPLICAS, Analyst, Importer, Person, PrivacyOffice, Shopkeeper, Somebody
+from simulate.replica import ReplicaStation
+from simulate.scheduler import SECOND, Scheduler, Trace
+from simulate.site import DEDUPE, PARTITIONS, Engine, Site, Station
+
+STEPS: Final = 2_000
+"""Of a run, before it comes to rest."""
+FAULTS_MIN: Final = 5
+REST_STEPS_MAX: Final = 6_000
+FAULT_US: Final = (SECOND, 12 * SECOND)
+"""Between two faults."""
+STOPPED_US: Final = (2 * SECOND, 60 * SECOND)
+FULL_US: Final = (SECOND, 40 * SECOND)
+SKEW_US: Final = 90 * SECOND
+MESSAGE_CHANCE: Final = 0.04
+"""Most of each fault that befalls a message."""
+SPOOL_MEMORY: Final = Path("/dev/shm")
+
+_MESSAGES: Final = (Fault.MESSAGE_LOST, Fault.MESSAGE_DELAYED, Fault.MESSAGE_DUPLICATED)
+_CHOSEN: Final = (
+    Fault.KILLED,
+    Fault.KILLED_BEFORE_COMMIT,
+    Fault.KILLED_AFTER_COMMIT,
+    Fault.STOPPED,
+    Fault.STALE_OWNER,
+    Fault.POWER_LOST,
+    Fault.SYNC_FAILED,
+    Fault.DISK_FULL,
+    Fault.STATE_FULL,
+    Fault.SPOOL_REFUSED,
+    Fault.CLOCK_JUMPED,
+)
+_LEFT_OUT: Final = 0.25
+"""Chance of a kind to be left out of a run."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that is over. ``broken`` is what did not hold, empty when everything did."""
+
+    seed: int
+    steps: int
+    coverage: Coverage
+    facts: int
+    """Acknowledged."""
+    answers: int
+    explored: int
+    digest: str
+    """Of every step, and of every byte on disk at the end."""
+    trace: list[str]
+    broken: str = ""
+    invariant: Invariant | None = None
+
+    @property
+    def faults(self) -> int:
+        return self.coverage.faults
+
+
+class Run:
+    """One seed. ``kept``: lines of the trace to keep, None for all."""
+
+    def __init__(self, seed: int, spools: Path, engine: Engine | None = None, kept: int | None = 40) -> None:
+        self.trace = Trace(kept)
+        self.scheduler = Scheduler(seed, self.trace)
+        self.machine = Machine(seed, self.scheduler, spools)
+        self.checks = Checks(self.machine, PARTITIONS, DEDUPE)
+        self.coverage = Coverage()
+        self.site = Site(seed, self.machine, self.scheduler, self.checks, self.coverage, engine or Engine())
+        self.scheduler.struck = self.site.struck
+        self._random = Random(f"{seed} faults")
+        self._resting = False
+        self._fill()
+        self._choose()
+
+    def go(self, steps: int = STEPS) -> None:
+        """Run. Raises `Broken`."""
+        for name in self.site.stations:
+            self.site.stations[name].begin()
+        for person in self.people:
+            self.scheduler.soon(0, SECOND, "begins", person.live)
+        for number in range(PARTITIONS):
+            station = self.site.stations[f"owner{number}"]
+            assert isinstance(station, OwnerStation)
+            self.scheduler.soon(20 * SECOND, 60 * SECOND, "copies", station.copy)
+        self.scheduler.soon(*FAULT_US, "fault", self._fault)
+        while self.scheduler.steps < steps or self.coverage.faults < FAULTS_MIN:
+            self._step()
+        self._rest()
+        self.checks.finished()
+        for path, data in self.machine.disk.files():
+            self.trace.update(path.encode() + data)
+
+    def _step(self) -> None:
+        try:
+            self.scheduler.step()
+        except (EverfoldError, AssertionError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise Broken(Invariant.RUNS, repr(error)) from error
+        self.checks.after_step()
+
+    def _fill(self) -> None:
+        site = self.site
+        owners = [OwnerStation(site, number) for number in range(PARTITIONS)]
+        followers = [
+            FollowerStation(site, "items", "follower", lambda process: item_follower(site, process)),
+            FollowerStation(site, "echo", "follower", lambda process: echo(site, process)),
+            FollowerStation(site, "segments", "segments", lambda process: segment_follower(site, process)),
+            FollowerStation(site, "learner", "learner", lambda process: learner(site, process)),
+            FollowerStation(site, "decisions", "shipper", lambda process: shipper(site, process)),
+        ]
+        replicas = [ReplicaStation(site, number) for number in range(REPLICAS)]
+        stations: list[Station] = [*owners, *followers, *replicas]
+        for station in stations:
+            site.stations[station.name] = station
+        self.people: list[Somebody] = [
+            *(Person(site, name) for name in PEOPLE),
+            Shopkeeper(site),
+            Importer(site),
+            Analyst(site),
+            PrivacyOffice(site),
+        ]
+
+    # Faults
+
+    def _choose(self) -> None:
+        """Which kinds of faults this seed has, and how often."""
+        random = self._random
+        self._kinds = [fault for fault in _CHOSEN if random.random() >= _LEFT_OUT] or [Fault.KILLED]
+        self._weights = [
+            random.uniform(0.3, 1.0) * (0.4 if fault is Fault.POWER_LOST else 1.0) for fault in self._kinds
+        ]
+        for fault in _MESSAGES:
+            if random.random() >= _LEFT_OUT:
+                self.scheduler.chances[fault] = random.uniform(0.0, MESSAGE_CHANCE)
+
+    def _fault(self) -> None:
+        """Do or arm one fault."""
+        if self._resting:
+            return
+        self.scheduler.soon(*FAULT_US, "fault", self._fault)
+        (fault,) = self._random.choices(self._kinds, self._weights)
+        match fault:
+            case Fault.CLOCK_JUMPED:
+                self.machine.skew_us = self._random.randint(-SKEW_US, SKEW_US)
+                self.site.struck(fault, "machine")
+            case Fault.DISK_FULL:
+                self._fill_disk()
+            case _:
+                self._arm(fault)
+
+    def _fill_disk(self) -> None:
+        disk = self.machine.disk
+        held = sum(len(data) for _, data in disk.files())
+        disk.capacity = held + self._random.randint(0, 2_000)
+        self.site.struck(Fault.DISK_FULL, "disk")
+
+        def empty() -> None:
+            disk.capacity = None
+
+        self.scheduler.soon(*FULL_US, "disk is emptied", empty)
+
+    def _arm(self, fault: Fault) -> None:
+        random = self._random
+        station = random.choice([station for station in self.site.stations.values() if _concerns(fault, station)])
+        process = station.process
+        if not process.alive or process.armed is not None:
+            return
+        place, most = self._place(fault, process)
+        process.armed = Armed(fault, place, random.randrange(most), self._strike(fault, station, process))
+
+    def _place(self, fault: Fault, process: Process) -> tuple[Place, int]:
+        """Where the fault strikes, and how many of those places it may let pass."""
+        match fault:
+            case Fault.KILLED_BEFORE_COMMIT:
+                return "before commit", 3
+            case Fault.KILLED_AFTER_COMMIT:
+                return "after commit", 3
+            case Fault.SYNC_FAILED:
+                return "sync", 4
+            case Fault.STATE_FULL:
+                return "state", 3
+            case Fault.SPOOL_REFUSED:
+                return "spool", 2
+            case _ if process.role in ("owner", "shipper") and self._random.random() < 0.5:
+                return "moment", 40
+            case _:
+                return "step", 2 * len(POINTS[process.role])
+
+    def _strike(self, fault: Fault, station: object, process: Process) -> Callable[[], None]:
+        match fault:
+            case Fault.STALE_OWNER:
+                assert isinstance(station, OwnerStation)
+                return station.take_over
+            case Fault.POWER_LOST:
+                return lambda: self._lose_power(process)
+            case Fault.STOPPED:
+                return lambda: self._stop(process)
+            case Fault.SYNC_FAILED:
+                return lambda: self.machine.disk.fail_sync_after(0)
+            case Fault.STATE_FULL:
+                return no_room
+            case Fault.SPOOL_REFUSED:
+                return refused
+            case _:
+                return process.die
+
+    def _lose_power(self, process: Process) -> None:
+        self.site.lose_power(process)
+        process.die()
+
+    def _stop(self, process: Process) -> None:
+        process.resumes = self.scheduler.now + self._random.randint(*STOPPED_US)
+
+    # The end
+
+    def _rest(self) -> None:
+        """No more faults, nobody begins anything: everything comes to rest."""
+        self._resting = True
+        self.scheduler.chances.clear()
+        self.machine.disk.capacity = None
+        for person in self.people:
+            person.stopped = True
+        limit = self.scheduler.steps + REST_STEPS_MAX
+        while not self._at_rest():
+            for station in self.site.stations.values():
+                station.process.armed = None
+            for _ in range(20):
+                self._step()
+            if self.scheduler.steps > limit:
+                raise Broken(Invariant.RUNS, f"no rest after {REST_STEPS_MAX} steps: {self._restless()}")
+
+    def _at_rest(self) -> bool:
+        return not self._restless()
+
+    def _restless(self) -> list[str]:
+        found = [f"{station.name} is down" for station in self.site.stations.values() if not station.process.alive]
+        found += [type(person).__name__ for person in self.people if person.waiting]
+        for station in self.site.stations.values():
+            if isinstance(station, OwnerStation) and (station.owner is None or station.owner.busy):
+                found.append(f"{station.name} is at work")
+            elif isinstance(station, FollowerStation):
+                found += station.behind()
+        return found
+
+
+def _concerns(fault: Fault, station: object) -> bool:
+    """Whether this kind of fault can befall the process of a station."""
+    match fault:
+        case Fault.STALE_OWNER:
+            return isinstance(station, OwnerStation)
+        case Fault.SPOOL_REFUSED:
+            return isinstance(station, ReplicaStation)
+        case Fault.SYNC_FAILED:
+            return isinstance(station, OwnerStation) or getattr(station, "name", "") == "decisions"
+        case Fault.KILLED_BEFORE_COMMIT | Fault.KILLED_AFTER_COMMIT | Fault.STATE_FULL:
+            return not isinstance(station, ReplicaStation)
+        case _:
+            return True
+
+
+def run(seed: int, engine: Engine | None = None, kept: int | None = 40, steps: int = STEPS) -> Ran:
+    """One seed from beginning to end."""
+    memory = SPOOL_MEMORY if SPOOL_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="everfold-spools-", dir=memory) as folder:
+        one = Run(seed, Path(folder), engine, kept)
+        broken: Broken | None = None
+        try:
+            one.go(steps)
+        except Broken as error:
+            broken = error
+        finally:
+            for station in one.site.stations.values():
+                station.close()
+    return Ran(
+        seed,
+        one.scheduler.steps,
+        one.coverage,
+        one.checks.acknowledged_facts,
+        one.checks.answers,
+        one.checks.explored,
+        one.trace.hex(),
+        one.trace.lines,
+        "" if broken is None else str(broken),
+        None if broken is None else broken.invariant,
+    )
