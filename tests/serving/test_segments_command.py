@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
-from service import Service, viewed
+from service import Service, until, viewed
 from typer.testing import CliRunner
 
 from actors.locking import FolderLock
@@ -64,6 +65,23 @@ def test_clusters_become_facts_of_the_log_and_keep_their_names(grown: Service) -
     assert [(one.name, one.survived) for one in again.found] == [("cluster-1", True), ("cluster-2", True)]
     kept(grown, again)
     assert clusters(grown) == {"cluster-1": 2, "cluster-2": 2}
+
+
+def test_people_are_put_into_the_clusters_they_were_found_in_and_move_as_they_change(grown: Service) -> None:
+    def members() -> dict[str, object]:
+        listed: Any = grown.get("/v1/segments").json["segments"]
+        return {one["name"]: (one["members"], one["phase"]) for one in listed if one["kind"] == "cluster"}
+
+    kept(grown, found_in(grown.data))
+    assert until(lambda: members() == {"cluster-1": (80, "live"), "cluster-2": (40, "live")})
+    grown.send(viewed("p1", "milk"), viewed("p1", "mug"))
+    assert until(lambda: members() == {"cluster-1": (79, "live"), "cluster-2": (41, "live")})
+    assert until(lambda: inside(grown, "p1") == ["cluster-2"])
+
+
+def inside(service: Service, user: str) -> list[str]:
+    shown: Any = service.get(f"/v1/profiles/{user}/segments").json
+    return [one["name"] for one in shown["segments"]]
 
 
 def test_without_a_service_nothing_is_kept_and_it_says_what_to_do(grown: Service, tmp_path: Path) -> None:
