@@ -15,6 +15,7 @@ the parent waits for none longer than the plan takes.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import resource
@@ -40,7 +41,7 @@ from simulate.clients import Lines, Reply, Target
 from simulate.freshness import Freshness, Prober
 from simulate.load import Load, Plan, Tally, meaning_of
 from simulate.scenario import Scenario
-from simulate.visitors import Asking, Sending, Visitors
+from simulate.visitors import Asking, Habits, Sending, Visitors
 from simulate.world import World
 
 READY_S: Final = 120.0
@@ -62,7 +63,7 @@ class NotTaken(EverfoldError):
 
 @dataclass(frozen=True)
 class Job:
-    """One process's part. ``run``: names the run in message ids. ``judged``: see `simulate.visitors.Visitors`."""
+    """One process's part. ``run``: names the run in message ids. ``judged``: see `simulate.visitors.Habits`."""
 
     plan: Plan
     scenario: Scenario
@@ -71,6 +72,10 @@ class Job:
     number: int
     judged: int = 4
     probe: bool = True
+
+    def habits(self) -> Habits:
+        scenario = self.scenario
+        return Habits(scenario.lists, scenario.besides, scenario.dirt, self.judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,8 @@ class _Process:
         except EverfoldError as error:
             self._pipe.send(Ready(str(error)))
             return
+        gc.collect()
+        gc.freeze()  # the world stays: looking through it again would only make requests late
         said = await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
         if said == "stop":
             return
@@ -255,7 +262,7 @@ class _Process:
 
     async def _load(self, world: World, at: float) -> Seen:
         job, loop, cpu = self._job, asyncio.get_running_loop(), time.process_time()
-        visitors = Visitors(job.target, world, job.plan.duration_s, job.run, job.judged, job.scenario.lists)
+        visitors = Visitors(job.target, world, job.plan.duration_s, job.run, job.habits())
         chance = np.random.Generator(np.random.PCG64([job.plan.seed, job.number]))
         load = Load(job.target, visitors, job.plan, job.scenario.mix(), chance)
         start = loop.time() + at - time.monotonic()

@@ -346,8 +346,8 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
 
 def _number(value: float) -> str:
     """
-    >>> _number(1234567.0), _number(12.3456), _number(0.012345), _number(float("nan"))
-    ('1,234,567', '12.35', '0.01234', '–')
+    >>> _number(1234567.0), _number(12.3456), _number(0.0123), _number(float("nan"))
+    ('1,234,567', '12.35', '0.0123', '–')
     """
     if not math.isfinite(value):
         return "–"

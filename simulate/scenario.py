@@ -33,6 +33,9 @@ class Scenario:
     events_share: float = 0.2
     """Of requests that are batches of events; the others ask for lists."""
     crowd: bool = False
+    besides: bool = True
+    """Whether people also look and buy without lists."""
+    dirt: bool = False
 
     @property
     def lists(self) -> bool:
@@ -65,6 +68,7 @@ def _crowd(share: float) -> float:
 
 _ALL: Final = (
     Scenario("shop", "The calibrated world: four lists asked for per batch of events"),
+    Scenario("lists", "The same, and nobody does anything but what comes of lists", besides=False),
     Scenario("cascade", "The same, where people look from the top and stop", SPECS["cascade"]),
     Scenario("trust", "The same, where people click on what stands high whatever it is", SPECS["trust"]),
     Scenario(
@@ -74,6 +78,9 @@ _ALL: Final = (
     ),
     Scenario("recommend", "Lists only, and nothing comes back", events_share=0.0),
     Scenario("organic", "Events only: people look and buy, and nobody asks for a list", events_share=1.0),
+    Scenario(
+        "dirty", "Duplicates, retries, late and misdated events, bots and malformed ones among the rest", dirt=True
+    ),
     Scenario(
         "flash-crowd",
         "Four times the rate for a tenth of the run, all after one item",

@@ -3,11 +3,12 @@
 Each visit asks for one list. What the visitor does with it, and besides it, waits until the world's clock has passed
 the moment it happens and goes out with the next batch, as from the queue of an SDK on the shop's own servers. The
 world's clock is that of the latest visit, so it runs as fast as lists are asked for: weeks in minutes. Messages carry
-no time of their own; things happen when they are sent.
+no time of their own, things happen when they are sent; only with dirt they say when, and are wrong at times.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -20,6 +21,7 @@ from events.errors import EverfoldError
 from simulate import payloads
 from simulate.business import Business, Taken, worth_of
 from simulate.clients import Reply, Target
+from simulate.dirty_hours import DirtyHours, on_the_wall
 from simulate.payloads import Message
 from simulate.truth import Truth
 from simulate.world import Visit, World
@@ -55,20 +57,28 @@ class Sending:
     events: int
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What people do. ``lists``: they ask for lists; ``besides``: they look and buy without them too; ``dirt``: what
+    they send arrives as real streams do. ``judged``: every how manieth list is held against the truth."""
+
+    lists: bool = True
+    besides: bool = True
+    dirt: bool = False
+    judged: int = 4
+
+
 class Visitors:
     """A `simulate.load.Traffic`. ``run`` makes message ids of this run its own: the same world may be lived twice over
-    one service. ``judged``: every how manieth list is held against the truth. ``lists``: whether anybody asks for any;
-    where not, people come and act all the same."""
+    one service."""
 
-    def __init__(
-        self, target: Target, world: World, seconds: float, run: str, judged: int = 4, lists: bool = True
-    ) -> None:
+    def __init__(self, target: Target, world: World, seconds: float, run: str, habits: Habits) -> None:
         self._target = target
         self._world = world
         self._truth = Truth(world)
         self._run = run
-        self._judged = judged
-        self._lists = lists
+        self._habits = habits
+        self._dirt = DirtyHours(world.shelf, world.seed) if habits.dirt else None
         self._visits = comers(world)
         self._waiting: list[tuple[int, int, Message]] = []
         self._number = 0
@@ -106,7 +116,7 @@ class Visitors:
 
     def flush(self, at_s: float) -> Sending | None:
         """Raises `Deserted`."""
-        while not self._lists and (len(self._waiting) < BATCH_MAX or self._waiting[0][0] > self.now):
+        while not self._habits.lists and (len(self._waiting) < BATCH_MAX or self._waiting[0][0] > self.now):
             self._acts(self._next())
         messages: list[Message] = []
         while self._waiting and self._waiting[0][0] <= self.now and len(messages) < BATCH_MAX:
@@ -120,6 +130,9 @@ class Visitors:
         if visit is None:
             raise Deserted("nobody came to the world for half a year: use more --users, or a shorter run")
         self.now = max(self.now, visit.at)
+        if self._dirt is not None:
+            for delivery in self._dirt.over(self.now):
+                self._wait(delivery.at, on_the_wall(delivery, _wall_ms))
         return visit
 
     def _read(self, reply: Reply) -> tuple[str, list[str]] | None:
@@ -134,7 +147,7 @@ class Visitors:
     def _looks(self, visit: Visit, list_id: str, slate: list[str], at_s: float) -> None:
         """The visitor sees a list and does with it what they do."""
         world, business = self._world, self.business
-        if slate and self._number % self._judged == 0:
+        if slate and self._number % self._habits.judged == 0:
             worth = worth_of(self._truth, visit, slate, self._taken, self._chance)
             business.judge(at_s, self._truth.visits_before(visit), worth)
         self._number += 1
@@ -151,19 +164,32 @@ class Visitors:
         """What the visitor does besides."""
         for message in payloads.opening(visit):
             self._send_at(visit.at, message)
+        if not self._habits.besides:
+            return
         done = self._world.organic(visit)
         self._taken.add((*done.views, *done.order))
         for at, message in payloads.organic(visit, done):
             self._send_at(at, message)
 
     def _send_at(self, at: int, message: Message) -> None:
-        del message["timestamp"]
         message["messageId"] = f"{self._run}-{message['messageId']}"
+        if self._dirt is not None:
+            self._dirt.add(at, message)
+            return
+        del message["timestamp"]
+        self._wait(at, message)
+
+    def _wait(self, at: int, message: Message) -> None:
+        """Until the world's clock has passed ``at``."""
         self._message += 1
         if len(self._waiting) >= WAITING_MAX:
             heappop(self._waiting)
             self.lost += 1
         heappush(self._waiting, (at, self._message, message))
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def comers(world: World) -> Iterator[Visit]:

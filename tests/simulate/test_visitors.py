@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import orjson
 import pytest
 from service import Service
 from targets import nobody
 
 from simulate import payloads
 from simulate.business import verdict
-from simulate.clients import Reply, Target
+from simulate.clients import Lines, Reply, Target
 from simulate.freshness import Prober
 from simulate.load import Load, Plan, Tally
 from simulate.load_process import NotTaken, restock, take_catalogue
 from simulate.scenario import SCENARIOS, Scenario
-from simulate.visitors import BATCH_MAX, Deserted, Visitors
+from simulate.visitors import BATCH_MAX, Deserted, Habits, Visitors
 from simulate.world import World
 from simulate.world_spec import SPECS, WEEK_MS
 
@@ -50,7 +51,7 @@ def lived(service: Service, run: str) -> Lived:
     async def live() -> Lived:
         target, world = target_of(service), TINY.world(PLAN, 0)
         await take_catalogue(target, world)
-        visitors = Visitors(target, world, PLAN.duration_s, run, judged=2)
+        visitors = Visitors(target, world, PLAN.duration_s, run, Habits(judged=2))
         load = Load(target, visitors, PLAN, TINY.mix(), np.random.default_rng(1))
         prober = Prober(target, world.shelf.ids[0], run, PLAN.duration_s)
         start = asyncio.get_running_loop().time()
@@ -93,7 +94,10 @@ def outcomes(service: Service) -> dict[str, int]:
     """What became of all events so far."""
     text = service.get("/metrics").body.decode()
     found = re.findall(r'everfold_events_total\{outcome="(\w+)"\} (\S+)', text)
-    return {outcome: int(float(number)) for outcome, number in found}
+    aside = re.findall(r"everfold_quarantined_total\{.*\} (\S+)", text)
+    return {outcome: int(float(number)) for outcome, number in found} | {
+        "quarantined": sum(map(int, map(float, aside)))
+    }
 
 
 def test_clicks_name_the_list_they_come_of(service: Service, run: Lived) -> None:
@@ -120,7 +124,7 @@ def test_what_comes_onto_the_shelf_is_told_and_what_goes_is_hidden(service: Serv
         plan = replace(PLAN, seed=9)
         spec = replace(SPECS["tiny"], new_items_per_week=0.2, item_life_weeks=4.0)
         world, target = Scenario("short", "Short lives", spec).world(plan, 0), target_of(service)
-        visitors = Visitors(target, world, 1.0, "three")
+        visitors = Visitors(target, world, 1.0, "three", Habits())
         visitors.now = world.spec.start_ms + WEEK_MS
         restocking = asyncio.create_task(restock(target, visitors, world))
         await asyncio.sleep(1.5)
@@ -143,7 +147,7 @@ def test_a_target_that_does_not_take_the_catalogue_says_why(service: Service) ->
 
 def test_people_do_what_they_do_also_where_no_list_comes() -> None:
     target, world = nobody(), TINY.world(PLAN, 0)
-    visitors = Visitors(target, world, 1.0, "r")
+    visitors = Visitors(target, world, 1.0, "r", Habits())
     for _ in range(50):
         visitors.answered(visitors.ask(0.0), Reply(503), 0.0)
     assert visitors.business.lists.sum() == 0
@@ -154,14 +158,52 @@ def test_people_do_what_they_do_also_where_no_list_comes() -> None:
 
 
 def test_a_world_without_lists_sends_full_batches() -> None:
-    visitors = Visitors(nobody(), SCENARIOS["organic"].world(replace(PLAN, users=300), 0), 1.0, "r", lists=False)
+    visitors = Visitors(
+        nobody(), SCENARIOS["organic"].world(replace(PLAN, users=300), 0), 1.0, "r", Habits(lists=False)
+    )
     batch = visitors.flush(0.0)
     assert batch is not None
     assert batch.events == BATCH_MAX
 
 
+def test_dirt_arrives_as_dirt_and_is_set_aside_without_failing_a_batch(service: Service) -> None:
+    async def send() -> int:
+        target, world = target_of(service), TINY.world(replace(PLAN, seed=5), 0)
+        visitors = Visitors(target, world, 1.0, "four", Habits(lists=False, dirt=True))
+        lines, sent = Lines(target, 1, 4), 0
+        for _ in range(12):
+            batch = visitors.flush(0.0)
+            assert batch is not None
+            reply = await lines.ask(batch.data, 30)
+            assert reply.status == 200
+            sent += batch.events
+        await lines.close()
+        return sent
+
+    before = outcomes(service)
+    sent = asyncio.run(send())
+    after = outcomes(service)
+    became = {name: after[name] - before.get(name, 0) for name in after}
+    assert sum(became.values()) == sent
+    assert became["ok"] > 0.8 * sent
+    assert became["duplicate"] > 0
+    assert became["quarantined"] > 0
+
+
+def test_people_who_do_nothing_besides_send_only_what_comes_of_lists() -> None:
+    visitors = Visitors(nobody(), TINY.world(PLAN, 0), 1.0, "r", Habits(besides=False))
+    for _ in range(30):
+        visitors.answered(visitors.ask(0.0), Reply(503), 0.0)
+    batch = visitors.flush(0.0)
+    assert batch is not None
+    assert {message["type"] for message in orjson.loads(batch.data.partition(b"\r\n\r\n")[2])["batch"]} <= {
+        "page",
+        "identify",
+    }
+
+
 def test_a_request_says_who_and_where_and_nothing_else() -> None:
-    visitors = Visitors(nobody(), TINY.world(PLAN, 0), 1.0, "r")
+    visitors = Visitors(nobody(), TINY.world(PLAN, 0), 1.0, "r", Habits())
     questions = [visitors.ask(0.0) for _ in range(300)]
     for question in questions:
         visitors.answered(question, Reply(503), 0.0)
@@ -174,4 +216,4 @@ def test_a_world_nobody_comes_to_ends_the_run() -> None:
     world = TINY.world(PLAN, 0)
     world._away[:] = 1 << 62
     with pytest.raises(Deserted, match="nobody came"):
-        Visitors(nobody(), world, 1.0, "r").ask(0.0)
+        Visitors(nobody(), world, 1.0, "r", Habits()).ask(0.0)
