@@ -133,11 +133,8 @@ class Findings:
         log = self._journey.log
         late = log.day[part.given.basket] >= (SINCE - self._journey.begun) / DAY_MS
         known = np.array([len(item) > 0 for item, _ in part.given.histories], np.bool_)
-        household = self._households(part)
-        drawn = np.random.default_rng(self._seed).permutation(np.flatnonzero(late & known))
-        drawn = drawn[np.argsort(household[drawn], kind="stable")]
-        rank = np.arange(len(drawn)) - np.searchsorted(household[drawn], household[drawn])
-        return np.sort(drawn[rank < PER_HOUSEHOLD])
+        rows = np.flatnonzero(late & known)
+        return rows[drawn_each(self._households(part)[rows], PER_HOUSEHOLD, self._seed)]
 
     def _households(self, part: Part) -> Int32:
         return self._journey.log.household[part.given.basket]
@@ -146,6 +143,18 @@ class Findings:
         """Shape (requests, departments): shares of the household's decayed history; 0 without one."""
         sums = np.stack([count @ departments[item] for item, count in part.given.histories]).astype(np.float64)
         return np.asarray(sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-12), np.float64)
+
+
+def drawn_each(owner: Int32, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Places of at most ``count`` rows of every owner, drawn without replacement, ascending.
+
+    >>> drawn_each(np.array([4, 4, 9], np.int32), 2, seed=0).tolist()
+    [0, 1, 2]
+    """
+    drawn = np.random.default_rng(seed).permutation(len(owner))
+    drawn = drawn[np.argsort(owner[drawn], kind="stable")]
+    rank = np.arange(len(drawn)) - np.searchsorted(owner[drawn], owner[drawn])
+    return np.sort(drawn[rank < count])
 
 
 def platt(score: Values, outcome: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from small_journey import PRODUCTS, transactions, write_journey
 
 from events.errors import BadRequest, NotFound
 from training.evaluation import journey
 from training.evaluation.data_folder import BadData
+from training.evaluation.journey_findings import drawn_each
 from training.evaluation.journey_log import UNKNOWN, JourneyLog
 from training.evaluation.journey_tables import JourneyTables
 from training.evaluation.report import ENSEMBLE, Report, as_json
@@ -45,6 +49,26 @@ def test_every_model_is_reported_on_both_parts_with_new_items_apart(report: Repo
         for metric in ("ndcg@10", "recall@10", "new recall@10"):
             assert scores.test[metric].low <= scores.test[metric].value <= scores.test[metric].high
             assert metric in scores.validation
+
+
+def test_a_sample_that_weighs_households_alike_is_reported_from_10_december_on(report: Report) -> None:
+    for scores in report.models.values():
+        found = scores.test["four each recall@10"]
+        assert found.low <= found.value <= found.high
+        assert "four each recall@10" not in scores.validation
+    assert f"{ENSEMBLE} - {journey.FREQUENCY}: four each ndcg@10" in report.differences
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.integers(1, 4), st.integers(0, 3))
+def test_of_every_owner_as_many_rows_are_drawn_as_there_are_up_to_the_count(
+    owners: list[int], count: int, seed: int
+) -> None:
+    owner = np.array(owners, np.int32)
+    drawn = drawn_each(owner, count, seed)
+    assert (np.diff(drawn) > 0).all()
+    for name, held in Counter(owners).items():
+        assert (owner[drawn] == name).sum() == min(held, count)
+    assert drawn_each(owner, count, seed).tolist() == drawn.tolist()
 
 
 def test_habits_are_found(report: Report) -> None:
