@@ -143,8 +143,10 @@ class StoredView:
         return self._names.packed.of(self._names.ids, idx)
 
     def kinds(self, idx: Indices) -> Indices:
-        leaf = self.category[idx]
-        kinds: Indices = np.stack((self.group[idx], leaf, self._paths.parents[leaf], self._brands(idx)))
+        kinds = np.empty((4, len(idx)), np.int32)
+        label, leaf, parent, brand = kinds
+        label[:], leaf[:] = self.group[idx], self.category[idx]
+        parent[:], brand[:] = self._paths.parents[leaf], self._brands(idx)
         return kinds
 
     def impressions(self, idx: Indices) -> npt.NDArray[np.float64]:

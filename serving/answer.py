@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from events.errors import BadRequest
-from events.ids import Key, Micros, anonymous_key, item_id, user_key
+from events.ids import ID_CHARS_MAX, Key, Micros, anonymous_key, item_id, user_key
 
 IDS_MAX = 200
 CANDIDATES_MAX = 500
@@ -59,8 +59,8 @@ class RecommendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise BadRequest(
                 f"`context` is larger than {CONTEXT_BYTES_MAX} bytes: send what an answer may depend on only"
             )
-        for named in (*self.items, *self.exclude, *self.pinned):
-            item_id(named)
+        if self.items or self.exclude or self.pinned:
+            _check_ids((*self.items, *self.exclude, *self.pinned))
 
 
 class RankRequest(RecommendRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,8 +72,14 @@ class RankRequest(RecommendRequest, frozen=True, kw_only=True, forbid_unknown_fi
 
     def check(self, n_max: int) -> None:
         RecommendRequest.check(self, CANDIDATES_MAX)
-        for named in self.candidates:
-            item_id(named)
+        _check_ids(self.candidates)
+
+
+def _check_ids(named: tuple[str, ...]) -> None:
+    """Raises `BadId` for the first that is no item id. All are looked at in one: 500 cost 0.1 ms one by one."""
+    if not all(named) or max(map(len, named), default=0) > ID_CHARS_MAX or not "".join(named).isprintable():
+        for one in named:
+            item_id(one)
 
 
 class AnsweredItem(msgspec.Struct, frozen=True, omit_defaults=True):

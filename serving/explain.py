@@ -99,10 +99,13 @@ def shown_items(ranking: Ranking, slate: Slate, seen: Scores) -> tuple[Shown, ..
         strict=True,
     )
     ids, shown = query.items.ids, []
+    sources: tuple[str, ...]
     for slot, (idx, score, propensity, speaking, rows, because) in enumerate(table):
         explored = slot in slate.explored
-        why = EXPLORED if explored else reason(names[rows[0]], because[rows[0]], query) if speaking else ""
-        sources = tuple([names[row] for row in rows[:speaking]])
+        sources, why = (), EXPLORED if explored else ""
+        if speaking:  # for most of the candidates that a caller brings, nobody speaks
+            sources = tuple([names[row] for row in rows[:speaking]])
+            why = why or reason(sources[0], because[rows[0]], query)
         shown.append(
             Shown(ids[idx], round(score, SCORE_DIGITS), propensity, sources, why, slot in slate.forced, explored)
         )
@@ -204,11 +207,14 @@ def _answer(
     profile_version: int | None,
     read_at: Micros,
 ) -> Answer:
-    answered = [
-        AnsweredItem(one.item, one.score, one.sources, one.reason, one.propensity, _details(one.item, items, request))
-        for one in shown
-    ]
-    if isinstance(request, RankRequest):
+    if request.details:
+        answered = [
+            AnsweredItem(one.item, one.score, one.sources, one.reason, one.propensity, _details(one.item, items))
+            for one in shown
+        ]
+    else:
+        answered = [AnsweredItem(one.item, one.score, one.sources, one.reason, one.propensity) for one in shown]
+    if isinstance(request, RankRequest) and len(answered) < min(request.n, len(request.candidates)):
         answered += [
             AnsweredItem(item, 0.0, (), "Not in the catalogue", 1.0)
             for item in dict.fromkeys(request.candidates)
@@ -227,9 +233,9 @@ def _answer(
     )
 
 
-def _details(item: str, items: ItemView, request: RecommendRequest) -> dict[str, object] | None:
+def _details(item: str, items: ItemView) -> dict[str, object] | None:
     """The catalogue's entry without what only the service needs."""
-    idx = items.index(item) if request.details else -1
+    idx = items.index(item)
     if idx < 0:
         return None
     entry = items.item(idx)

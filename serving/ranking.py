@@ -160,7 +160,7 @@ def _standardised(level: Matrix) -> tuple[Scores, tuple[float, float]]:
     asks, whatever the weights' scale."""
     if not len(level):
         return level.astype(np.float32), (0.0, 1.0)
-    mean = float(level.mean())
+    mean = float(np.add.reduce(level)) / len(level)
     centred = level - mean
     deviation = math.sqrt(float(centred @ centred) / len(level))
     if deviation <= FLAT * max(abs(mean), 1.0):

@@ -172,8 +172,8 @@ def features(blended: Blended, columns: Cells | None = None) -> Scores:
     """`FEATURES` of every candidate, or of those at ``columns``: float32, shape (recommenders · 4, candidates),
     recommender by recommender. What is scored with is what is logged, to the bit."""
     rows, count = blended.candidates.raw.shape
-    here = blended.speaks.take(blended.row) if len(blended.row) else np.zeros(0, np.bool_)
-    place = blended.column
+    row, place = blended.row, blended.column
+    here = blended.speaks.take(row) if len(row) else np.zeros(0, np.bool_)
     if columns is not None:
         slots = np.full(count, -1, np.intp)
         slots[columns] = np.arange(len(columns))
@@ -182,10 +182,11 @@ def features(blended: Blended, columns: Cells | None = None) -> Scores:
         count = len(columns)
     out = np.zeros((rows, len(FEATURES), count), np.float32)
     out[:, 3] = 1.0
-    row, place = blended.row[here], place[here]
-    out[row, 0, place] = blended.z[here]
-    out[row, 1, place] = blended.log_z[here]
-    out[row, 2, place] = blended.reciprocal_rank[here]
+    cells = here.nonzero()[0]  # few: taking by them is cheaper than by a mask
+    row, place = row.take(cells), place.take(cells)
+    out[row, 0, place] = blended.z.take(cells)
+    out[row, 1, place] = blended.log_z.take(cells)
+    out[row, 2, place] = blended.reciprocal_rank.take(cells)
     out[row, 3, place] = 0.0
     flat: Scores = out.reshape(rows * len(FEATURES), count)
     return flat
