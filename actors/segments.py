@@ -290,10 +290,22 @@ class Segments:
             concerned |= self.evaluation.all if choice else self.evaluation.touched(touches, choice)
         elif not concerned and not row.mask & ~self.evaluation.all:
             return
+        elif self._still_stands(subject, row, concerned):
+            return
         self._asked(each, subject, row, concerned, batch)
         row.seen = seen
         self._remember(each.number, row)
         batch.changes.append((ROWS, number_key(each.number), pack(row)))
+
+    def _still_stands(self, subject: ProfileSubject, row: Row, concerned: int) -> bool:
+        """Whether some of the definitions, asked about somebody of whom nothing new is known, change nothing: as in
+        most of a pass over everybody, which then writes nothing."""
+        if concerned & self.evaluation.all == self.evaluation.all or row.mask & ~self.evaluation.all:
+            return False
+        if len(row.levels) < len(self.meta.fields) or not subject.counts():
+            return False
+        _, stands, moved = self.evaluation.ask(subject, row.mask, concerned)
+        return not moved and (stands >= NEVER or subject.now + stands >= row.due)
 
     def _asked(self, each: Look, subject: ProfileSubject, row: Row, concerned: int, batch: Batch) -> None:
         evaluation, clock, before = self.evaluation, batch.clock, row.mask
