@@ -58,14 +58,24 @@ class SegmentState(msgspec.Struct):
 class Sweep(msgspec.Struct, frozen=True):
     """A pass over all profiles with new definitions."""
 
-    bits: int
-    """Of the slots it is made for."""
+    slots: bytes
+    """The bits of the slots it is made for, little-endian: there may be more than an integer of msgpack has."""
     partition: int = 0
     """Index of the partition it is at."""
     key: bytes = b""
     """Key hash it goes on from."""
     done: int = 0
     total: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Bit s: it is made for slot s."""
+        return int.from_bytes(self.slots, "little")
+
+
+def slots_of(bits: int) -> bytes:
+    """``bits`` as a `Sweep` keeps them."""
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 class Moving(msgspec.Struct, frozen=True):

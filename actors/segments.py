@@ -46,6 +46,7 @@ from actors.segment_tables import (
     number_of,
     pack_counted,
     slot_key,
+    slots_of,
     unpack_counted,
 )
 from actors.segment_timers import NEVER_DUE, Timers
@@ -205,7 +206,7 @@ class Segments:
         sweep = self.meta.sweep
         if sweep is not None and sweep.bits & bits:
             left = sweep.bits & ~bits
-            self.meta = replace(self.meta, sweep=replace(sweep, bits=left) if left else None)
+            self.meta = replace(self.meta, sweep=replace(sweep, slots=slots_of(left)) if left else None)
 
     def folded(self, partition: int, version: bytes) -> None:
         """The partition's profiles were made by this version of the fold. By another one than before: the same facts
@@ -221,7 +222,7 @@ class Segments:
         if self.meta.sweep is None:
             bits = sum(1 << slot for slot, state in self.states.items() if state.phase == "filling")
             if bits:
-                self.meta = replace(self.meta, sweep=Sweep(bits, total=total))
+                self.meta = replace(self.meta, sweep=Sweep(slots_of(bits), total=total))
         return self.meta.sweep
 
     def swept(self, sweep: Sweep | None) -> None:
@@ -288,9 +289,7 @@ class Segments:
         elif row.seen != seen:
             touches, choice = changed(row.seen, seen)
             concerned |= self.evaluation.all if choice else self.evaluation.touched(touches, choice)
-        elif not concerned and not row.mask & ~self.evaluation.all:
-            return
-        elif self._still_stands(subject, row, concerned):
+        elif (not concerned and not row.mask & ~self.evaluation.all) or self._still_stands(subject, row, concerned):
             return
         self._asked(each, subject, row, concerned, batch)
         row.seen = seen

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_world import DAY, HOUR, MINUTE, SegmentWorld
 
+from actors.segment_definition import DEFINITIONS_MAX
 from actors.segment_follower import PACE, Pace
 from events.types import Consented, Exposed, Grouped, Identified, Impression, Visited
 
@@ -141,3 +142,21 @@ def test_membership_is_what_asking_everybody_gives_and_each_transition_is_told_o
     for action in actions:
         perform(world, action)
     settled(world)
+
+
+def test_as_many_segments_as_a_store_may_have_are_filled_and_dropped() -> None:
+    world = SegmentWorld()
+    for n in range(3):
+        world.does(f"u{n}", "view")
+    for n in range(DEFINITIONS_MAX):
+        world.define(f"s{n:03}", f"count(view) >= {n % 4 + 1}")
+    for _ in range(3):
+        world.reopened().step(world.now)
+    world.settle(1_000)
+    assert world.inside("u1") == {f"s{n:03}" for n in range(0, DEFINITIONS_MAX, 4)}
+    world.check()
+    for n in range(0, DEFINITIONS_MAX, 2):
+        world.drop(f"s{n:03}")
+    world.settle(1_000)
+    assert world.inside("u1") == set()
+    world.check_transitions()
