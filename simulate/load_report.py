@@ -223,12 +223,11 @@ def _truths(business: Business) -> list[Plot]:
     for step, judged in enumerate(business.judged_by_visits.tolist()):
         if judged:
             for column, name in enumerate(MEASURES):
-                cold[name].append((float(step), float(business.worth_by_visits[step, column]) / judged))
-    steps = ", ".join(str(visits) for visits in VISITS)
+                cold[name].append((float(VISITS[step]), float(business.worth_by_visits[step, column]) / judged))
     return [
         Plot("click_rate", "Click rate of slots that came into view", "seconds", "%", {"click rate": rate}),
         Plot("worth", "Expected clicks per list", "seconds", "clicks", worth),
-        Plot("cold_start", "Expected clicks per list by visits before", f"step of {steps} visits", "clicks", cold),
+        Plot("cold_start", "Expected clicks per list by visits before", "visits before", "clicks", cold),
     ]
 
 
@@ -270,7 +269,7 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } .fault { col
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
 td:first-child, th:first-child { text-align: left }
-svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif } svg text { fill: #333 } .grid { stroke: #ddd }
+svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif } .grid { stroke: #ddd }
 """
 
 
