@@ -11,7 +11,8 @@ import socket
 import ssl
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 from urllib.parse import urlencode, urlsplit
@@ -23,6 +24,7 @@ from serving.keys import Keys
 
 BODY_BYTES_MAX: Final = 8 << 20
 """An answer larger than this is not one of ours."""
+LOOK_S: Final = 2.0
 SWEEP_S: Final = 0.1
 """How often lines are looked at for requests that took too long."""
 
@@ -54,7 +56,8 @@ class Target:
         except OSError as error:
             raise BadSettings(f"--target {url!r}: {host} stands for no address ({error}): check the name") from None
         name = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
-        return cls(f"{parts.scheme}://{name}", name, (str(found[0][4][0]), port), parts.scheme == "https", keys)
+        peer = _listening([(str(one[4][0]), port) for one in found])
+        return cls(f"{parts.scheme}://{name}", name, peer, parts.scheme == "https", keys)
 
     def get(self, path: str, **query: str) -> bytes:
         """A ``GET`` with the API key, as bytes."""
@@ -77,6 +80,15 @@ class Target:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+
+def _listening(peers: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """Of the addresses a name stands for (``localhost`` is often two) the first where somebody listens, else the
+    first."""
+    for peer in peers if len(set(peers)) > 1 else ():
+        with suppress(OSError), socket.create_connection(peer, LOOK_S):
+            return peer
+    return peers[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import pytest
 from targets import (
@@ -20,7 +21,7 @@ from targets import (
 )
 
 from events.errors import BadSettings
-from simulate.clients import BODY_BYTES_MAX, Lines, Reply, Target
+from simulate.clients import BODY_BYTES_MAX, Lines, Reply, Target, _listening
 
 
 def replies(answering: Answering, number: int, most: int = 4, timeout_s: float = 5.0) -> list[Reply]:
@@ -155,6 +156,14 @@ def test_keys_travel_as_sdks_send_them_and_never_in_a_representation() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(BadSettings, match="--target"):
         Target.named(address, KEYS)
+
+
+def test_a_name_of_several_addresses_stands_for_the_one_where_somebody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert _listening([("127.0.0.2", port), ("127.0.0.1", port)]) == ("127.0.0.1", port)
+        assert Target.named(f"http://localhost:{port}", KEYS).peer == ("127.0.0.1", port)
+    assert _listening([("127.0.0.2", port), ("127.0.0.1", port)]) == ("127.0.0.2", port)
 
 
 def test_a_name_that_stands_for_no_address_is_refused() -> None:
