@@ -31,7 +31,8 @@ from actors.refold import OFFSET
 from actors.segment_definition import SEGMENTS_KEY
 from actors.segment_levels import EVERY_MS, SAMPLE, quantile
 from actors.segment_rows import unpack
-from actors.segment_subject import ProfileSubject, moved_last
+from actors.segment_sample import Sampling
+from actors.segment_subject import moved_last
 from actors.segment_tables import (
     FOLLOWER,
     META,
@@ -87,6 +88,8 @@ class Pace:
     """Transitions sent between two rounds."""
     sample: int = SAMPLE
     """Profiles that levels are read from."""
+    sampled: int = 128
+    """Of these between two rounds: at once they would keep everybody waiting for 0.2 s."""
 
 
 PACE: Final = Pace()
@@ -163,6 +166,7 @@ class SegmentFollower:
         self._between: list[list[int]] = [[] for _ in sources]
         """By partition, those whom a level passed and who were not looked at since; the next one last."""
         self._waiting = 0
+        self._sampling: Sampling | None = None
         self._imports = ImportWatch([(source.state, source.log) for source in sources])
 
     @property
@@ -188,8 +192,9 @@ class SegmentFollower:
             more = [self._round(segments, source, now // 1000) for source in self._sources]
         except BaseException:
             self._segments = None  # its memory may be ahead of the store
+            self._sampling = None
             raise
-        return any(more)
+        return any(more) or self._sampling is not None
 
     def send(self, append: Append) -> int:
         """Send some of the facts that wait, exactly once each; returns how many were settled. Facts
@@ -432,19 +437,20 @@ class SegmentFollower:
         return bool(segments.evaluation.quantiles) and not segments.meta.read_at
 
     def _read_levels(self, segments: Segments, now: int) -> None:
+        """A slice of reading them where it is time to, and what they come to at its end."""
         pairs = segments.evaluation.quantiles
-        if not pairs or any(self._between) or now < segments.meta.read_at + EVERY_MS:
+        if self._sampling is None:
+            if not pairs or any(self._between) or now < segments.meta.read_at + EVERY_MS:
+                return
+            states = [source.state for source in self._sources]
+            self._sampling = Sampling(states, segments.evaluation.fields, self._pace.sample)
+        sampling = self._sampling
+        if not sampling.advance(now, self._pace.sampled):
             return
-        values: dict[str, list[float]] = {field: [] for field in segments.evaluation.fields}
-        for blob in self._sample():
-            subject = ProfileSubject(blob, now)
-            if subject.counts():
-                for field, known in values.items():
-                    quantity = subject.number(field)
-                    if quantity is not None:
-                        known.append(quantity.now)
-        found = [(field, share, quantile(values[field], share)) for field, share in pairs]
-        segments.relevel(found, now)
+        self._sampling = None
+        if sampling.fields != segments.evaluation.fields:
+            return  # the definitions changed meanwhile: begin again
+        segments.relevel([(field, share, quantile(sampling.values[field], share)) for field, share in pairs], now)
         self._store.commit(segments.changes(Batch(now)))
         self._passed_by(segments, now)
         self._step("levelled")
@@ -453,14 +459,6 @@ class SegmentFollower:
         self._between = [[] for _ in self._sources]
         for number in reversed(segments.between(now)):
             self._between[number % len(self._sources)].append(number)
-
-    def _sample(self) -> list[bytes]:
-        """The profiles with the lowest key hashes of all partitions."""
-        lowest: list[tuple[bytes, bytes]] = []
-        for source in self._sources:
-            with source.state.held(PROFILES) as held:
-                lowest += held.rows(b"", self._pace.sample)
-        return [blob for _, blob in sorted(lowest)[: self._pace.sample]]
 
     def _standing(self, source: Followed) -> Standing:
         applied = self._offsets.get(offset_name(source.partition), 0)

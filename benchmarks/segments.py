@@ -64,6 +64,8 @@ WAITING_MS: Final = 60_000
 LOOK_S: Final = 0.01
 BATCHES_PER_S: Final = 20
 EVENTS_PER_BATCH: Final = 100
+WARM_EVENTS: Final = 20
+"""Per user, before latency is measured: who enters segments for the first time is a crowd of its own."""
 SUBJECT: Final = b"everfold-segment"
 USER: Final = "user-________"
 """Stand for subject and id in a profile that is made once and put into a state many times."""
@@ -308,7 +310,8 @@ def latency(service: Service, seconds: float = 10.0) -> dict[str, float]:
     probes = [f"probe-{time.time_ns()}-{n}" for n in range(int(seconds * BATCHES_PER_S))]
     shelf = [(f"item-{n}", f"Department {n % 20} > Aisle {n % 97}") for n in range(500)]
     bodies = endpoints.batch_bodies(users, shelf, len(probes), EVENTS_PER_BATCH - 1, 11)
-    time.sleep(2)  # the first definitions are looked at with everybody
+    endpoints.ingest(service, users, shelf, len(users) * WARM_EVENTS, 12)
+    _rest(service)
     acknowledged: dict[str, float] = {}
     visible: dict[str, float] = {}
     ended = threading.Event()
@@ -325,6 +328,19 @@ def latency(service: Service, seconds: float = 10.0) -> dict[str, float]:
         "segment_visible_missing": float(len(acknowledged) - len(taken)),
         "segment_batches_refused": float(refused),
     }
+
+
+def _rest(service: Service, seconds: float = 120.0) -> None:
+    """Wait until the segment follower has nothing left to do."""
+    names = ('everfold_follower_lag_records{follower="segments"', "everfold_segment_transitions_waiting ")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        text = str(service.call("GET", "/metrics")[1].get("text"))
+        values = [float(line.split()[-1]) for line in text.splitlines() if line.startswith(names)]
+        if len(values) == len(names) and not any(values):
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"the segment follower did not come to rest within {seconds:.0f} s")
 
 
 def _send(service: Service, probes: list[str], bodies: list[bytes], acknowledged: dict[str, float]) -> int:

@@ -13,7 +13,7 @@ from actors.segment_definition import DEFINITIONS_MAX
 from actors.segment_follower import PACE, Pace
 from events.types import Consented, Exposed, Grouped, Identified, Impression, Visited
 
-SLOW = Pace(records=2, due=1, slice=1, backlog=2, send=1, sample=3)
+SLOW = Pace(records=2, due=1, slice=1, backlog=2, send=1, sample=3, sampled=1)
 USERS = ["ann", "bob", "cid", "dee"]
 RULES = [
     ("count(view, 60 minutes) >= 2", ""),
