@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import endpoints, fold, ingest_core, learner, memory, noop, recommend_core, retrain, swap, wrk
+from benchmarks import endpoints, fold, ingest_core, learner, memory, noop, recommend_core, retrain, segments, swap, wrk
 from benchmarks.figures import table
 from benchmarks.service import Service, running, start, stop
 
@@ -128,11 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     values |= retrain.measure(FOLDER / "demo")
     say.print("swapping models under load ...")
     values |= swap.measure(int(swap.REQUESTS * asked.scale))
+    say.print("following segments ...")
+    values |= segments.changes(asked.scale) | segments.timers(100_000) | segments.served(asked.scale)
     if asked.million:
         from benchmarks import clusters, million
 
         say.print("measuring a million profiles ...")
         values |= million.run(FOLDER / "million", 1_000_000)
+        say.print("filling a segment from a million profiles ...")
+        values |= segments.membership(1_000_000) | segments.backfill(1_000_000)
         say.print("clustering a million profiles ...")
         values |= clusters.run(1_000_000, on_ray=True)
     if asked.chart:

@@ -388,13 +388,6 @@ def _watch(
     profiles.close()
 
 
-def run(scale: float = 1.0) -> dict[str, float]:
-    """All but what needs a service."""
-    people = int(PEOPLE * scale)
-    found = changes(scale) | membership(people) | timers(max(1_000, people // 10), 20.0 * min(scale, 1.0))
-    return found | backfill(people)
-
-
 def served(scale: float = 1.0) -> dict[str, float]:
     """`latency` of a service of its own."""
     with tempfile.TemporaryDirectory(prefix="everfold-segments-") as folder, running(Path(folder) / "data") as service:
