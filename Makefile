@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test fast lint bench clean
+.PHONY: install run test fast lint nightly bench clean
 
 install: $(STAMP)
 
@@ -22,10 +22,13 @@ lint: install
 	$(BIN)/mypy
 
 fast: install
-	$(BIN)/pytest -q -m "not ray and not browser and not node"
+	$(BIN)/pytest -q -m "not ray and not browser and not node and not simulation"
 
 test: lint
 	$(BIN)/pytest -q
+
+nightly: install
+	$(BIN)/python -m simulate --seeds 0..9999 --processes 2
 
 bench: install
 	$(BIN)/everfold bench

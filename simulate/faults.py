@@ -90,6 +90,12 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
 """Role → the points at which a process of that role can be when it dies: the latest step it passed."""
 
 
+UNNAMED: Final = frozenset({"idle", "committing"})
+"""Points that are no steps: where a process waits, or is inside a commit."""
+STEPPED: Final = {role: tuple(point for point in points if point not in UNNAMED) for role, points in POINTS.items()}
+"""Role → points that a fault can be put at."""
+
+
 @dataclass
 class Armed:
     """A fault that waits: it strikes when the process has passed ``left`` further places of its kind."""
@@ -97,7 +103,9 @@ class Armed:
     fault: Fault
     place: Place
     left: int
-    strike: Callable[[], None]
+    strike: Callable[[Process], None]
+    point: str = ""
+    """With the place ``step``: only at the step of this name."""
 
 
 class Process:
@@ -122,7 +130,7 @@ class Process:
         """It has come to the step ``name``."""
         self.ensure_alive()
         self.point = name
-        if self.armed is not None:
+        if self.armed is not None and self.armed.point in ("", name):
             self.pass_by("step")
 
     def pass_by(self, place: Place) -> None:
@@ -135,7 +143,7 @@ class Process:
             if armed.left < 0:
                 self.armed = None
                 self._told(armed.fault, self.where)
-                armed.strike()
+                armed.strike(self)
 
     def ensure_alive(self) -> None:
         if not self.alive:
@@ -283,11 +291,11 @@ class SimulatedSpool(Spool):
         self._process.step("spooled")
 
 
-def refused() -> None:
+def refused(process: Process) -> None:
     """How a full disk refuses a spool's write."""
     raise OSError("no space left")
 
 
-def no_room() -> None:
+def no_room(process: Process) -> None:
     """How a full state refuses a commit."""
     raise DiskFull("the state has no room: give it some, then send again")

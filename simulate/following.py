@@ -21,7 +21,7 @@ from events.ids import PartitionId
 from events.memory_disk import Crashed
 from events.payload import encode, type_of
 from events.record import Draft
-from events.segment_log import SegmentLog, SegmentLogReader
+from events.segment_log import SegmentLog, SegmentLogReader, SegmentSettings
 from events.types import Meta, Tracked
 from events.unseal import Unsealer
 from events.vault import SLOTS, VaultReader
@@ -33,17 +33,20 @@ from simulate.invariants import APPLIED, Broken, Invariant
 from simulate.machine import SECRETS, Shared
 from simulate.owner import OwnerStation, folder
 from simulate.scheduler import MILLISECOND, SECOND
-from simulate.site import PARTITIONS, SEGMENTS, SURFACES, Site, partition
+from simulate.site import PARTITIONS, SURFACES, Site, partition
 from training.attribution import Windows
 from training.learner.projection import LearnerProjection, Teaching
 from training.learner.settings import LearnerSettings
 
-ROUND_US: Final = (100 * MILLISECOND, 4 * SECOND)
-LIMIT: Final = 12
+ROUND_US: Final = (100 * MILLISECOND, 8 * SECOND)
+SLOW_US: Final = (100 * MILLISECOND, 16 * SECOND)
+"""Of those whose rounds cost most: larger batches, and fewer."""
+LIMIT: Final = 24
 """Records of one round: few, so that a follower is behind now and then."""
 DECISIONS: Final = "decisions"
 IMPORT: Final = "import"
 """The producer of imported facts."""
+DECIDED: Final = SegmentSettings(segment_bytes=100_000, floor_bytes=0, merge_bytes=10_000, spare=False)
 PACE: Final = Pace(records=LIMIT, due=8, slice=8, backlog=32, send=8, sample=16)
 LEARNING: Final = LearnerSettings(windows=Windows(click=30 * SECOND, cart=60 * SECOND, purchase=120 * SECOND))
 """Windows that close within a run."""
@@ -102,7 +105,14 @@ class FollowerStation:
     """Where a follower runs. ``opened`` makes its task; what it raises of `Unavailable` and its kin ends the process,
     and another is started."""
 
-    def __init__(self, site: Site, name: str, role: str, opened: Callable[[Process], Task]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        role: str,
+        opened: Callable[[Process], Task],
+        round_us: tuple[int, int] = ROUND_US,
+    ) -> None:
         self.name = name
         self.process = Process(name, role, site.struck)
         self.process.alive = False
@@ -110,6 +120,7 @@ class FollowerStation:
         self._role = role
         self._site = site
         self._opened = opened
+        self._round_us = round_us
 
     def begin(self) -> None:
         self.process = self._site.started(self.name, self._role)
@@ -138,7 +149,7 @@ class FollowerStation:
         self._go_on()
 
     def _go_on(self) -> None:
-        self._site.act(self.process, "follows", *ROUND_US, lambda: self._tried(self._round))
+        self._site.act(self.process, "follows", *self._round_us, lambda: self._tried(self._round))
 
     def _round(self) -> None:
         assert self.task is not None
@@ -318,7 +329,7 @@ def learner(site: Site, process: Process) -> Learning:
 
 def shipper(site: Site, process: Process) -> Shipping:
     disk = site.disk(process)
-    log = SegmentLog(disk, DECISIONS, take(disk, DECISIONS), SEGMENTS)
+    log = SegmentLog(disk, DECISIONS, take(disk, DECISIONS), DECIDED)
     return Shipping(process, Shipper(site.machine.spools, log, site.state(process, DECISIONS)))
 
 

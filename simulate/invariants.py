@@ -212,6 +212,8 @@ class _Seen:
 
     def read_on(self) -> None:
         """See what is new below the watermark."""
+        if self.published == len(self.ids):
+            return
         end = self._log.bounds()[1]
         while len(self.ids) < end:
             for record in self._log.read(len(self.ids), 512):
@@ -320,6 +322,8 @@ class Checks:
         self._owned: dict[int, dict[tuple[str, bytes], bytes | None]] = defaultdict(dict)
         """Partition → rows committed in this step, as they are after it."""
         self._folded: dict[int, int] = {}
+        self._looked = (-1, -1)
+        """The disk's step and life when epochs were last looked at."""
         self._quarantined: dict[bytes, int] = {}
         self._places: dict[str, int] = {}
         """Recommendation id → power losses until then, of every decision that was kept."""
@@ -394,12 +398,10 @@ class Checks:
 
     def after_step(self) -> None:
         """Raises `Broken`."""
-        for seen in self._seen:
-            try:
-                now = current(_Watched(self._machine), seen.folder)
-            except EverfoldError as error:
-                raise Broken(Invariant.EPOCHS, f"p{seen.number}: {error}") from error
-            ensure(now >= seen.epoch, Invariant.EPOCHS, f"p{seen.number} is at {now}, {seen.epoch} was taken")
+        disk = self._machine.disk
+        if (disk.steps, disk.life) != self._looked:
+            self._looked = disk.steps, disk.life
+            self._epochs()
         if not self._noted and not self._told and not self._folded:
             return
         for seen in self._seen:
@@ -414,6 +416,14 @@ class Checks:
         told, self._told = self._told, []
         for each in told:
             self._judge(each)
+
+    def _epochs(self) -> None:
+        for seen in self._seen:
+            try:
+                now = current(_Watched(self._machine), seen.folder)
+            except EverfoldError as error:
+                raise Broken(Invariant.EPOCHS, f"p{seen.number}: {error}") from error
+            ensure(now >= seen.epoch, Invariant.EPOCHS, f"p{seen.number} is at {now}, {seen.epoch} was taken")
 
     def finished(self) -> None:
         """At the end, when nothing waits any more."""
@@ -693,7 +703,10 @@ def _chances(
     worth = gains.copy()
     for points, row in zip(_POINTS, kinds[1:], strict=True):
         shared = {int(row[column]) for column in above} - {-1}
-        worth -= diversity * points * np.isin(row, sorted(shared))
+        alike = np.zeros(len(gains), np.bool_)
+        for kind in shared:
+            alike |= row == kind
+        worth -= diversity * points * alike
     if tau > 0:
         weights = np.exp((worth - worth[left].max()) / tau) * left
         chances: Floats = weights / weights.sum()

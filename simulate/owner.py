@@ -235,8 +235,10 @@ class OwnerStation:
             raise Unavailable("nobody owns it")
         return owner.at_once(drafts)
 
-    def take_over(self) -> None:
-        """Another process takes the partition while the owner lives and knows nothing of it."""
+    def take_over(self, owner: Process) -> None:
+        """Another process takes the partition while ``owner`` lives and knows nothing of it."""
+        if owner is not self.process:
+            return  # it was replaced before
         if self.owner is not None and self.owner.process.alive:
             self.stale.append(self.owner)
         self.owner = None

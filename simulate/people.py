@@ -56,6 +56,8 @@ PATIENCE_US: Final = (4 * SECOND, 20 * SECOND)
 """How long a reply is waited for before the same is sent again."""
 LATE_MS: Final = 60_000
 SIGNALS: Final[tuple[Signal, ...]] = ("view", "view", "click", "cart", "purchase", "uncart", "wish")
+ASKING: Final = 0.4
+"""Share of a person's acts that are questions."""
 REPLICAS: Final = 2
 SHOWN: Final = 4
 
@@ -180,7 +182,7 @@ class Person:
         if self.stopped:
             return
         self._site.scheduler.soon(*THINK_US, f"{self._name} acts", self.live)
-        if self._random.random() < 0.5:
+        if self._random.random() < ASKING:
             self._ask()
         elif not self.waiting:
             drafts = [self._draft() for _ in range(self._random.randint(1, 3))]

@@ -25,7 +25,7 @@ from events.segment_log import SegmentLog, SegmentLogReader, SegmentSettings
 from serving.recommend import Answerer, AnswerRules
 from serving.spool import Spool
 from simulate.coverage import Coverage
-from simulate.faults import Fault, Process, ProcessDisk, ProcessState, SimulatedSpool
+from simulate.faults import Armed, Fault, Process, ProcessDisk, ProcessState, SimulatedSpool
 from simulate.invariants import Checks
 from simulate.machine import SECRETS, Machine
 from simulate.scheduler import SECOND, Scheduler
@@ -101,10 +101,14 @@ class Site:
     coverage: Coverage
     engine: Engine
     stations: dict[str, Station] = field(default_factory=dict)
+    awaiting: dict[str, Armed] = field(default_factory=dict)
+    """Station → the fault that its next process begins with."""
 
     def started(self, name: str, role: str) -> Process:
         """A new process at the station of this name."""
-        return Process(name, role, self.struck)
+        process = Process(name, role, self.struck)
+        process.armed = self.awaiting.pop(name, None)
+        return process
 
     def struck(self, fault: Fault, where: str) -> None:
         """A fault struck."""
