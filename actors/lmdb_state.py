@@ -246,12 +246,7 @@ class LmdbState(LmdbReader):
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with _open_lock:
-            if (folder / _DATA).exists():
-                status = (folder / _DATA).stat()
-                shared = _open.pop((status.st_dev, status.st_ino), None)
-                if shared is not None:
-                    shared.close()
-            env = _environment(folder, readonly=False)
+            env = _left_open(folder) or _environment(folder, readonly=False)
             marker = Marker.of(folder, clean=False)
             self._identity = (marker.device, marker.inode)
             _open[self._identity] = env
@@ -318,13 +313,10 @@ class LmdbState(LmdbReader):
         }
 
     def close(self) -> None:
-        """Sync and mark clean."""
+        """Sync and mark clean. The environment itself goes with whoever looks last: a reader of this process may be in
+        the middle of a look, and to pull the map from under it ends the process."""
         self._own.sync(True)
-        marker = Marker.of(self._folder, clean=True)
-        with _open_lock:
-            _open.pop(self._identity, None)
-        self._own.close()
-        marker.write(self._folder)
+        Marker.of(self._folder, clean=True).write(self._folder)
 
     def abandon(self) -> None:
         """Let go without syncing or marking clean: what a crash leaves behind."""
@@ -338,6 +330,22 @@ class LmdbState(LmdbReader):
         if handle is None:
             handle = self._tables[name] = self._own.open_db(name.encode())
         return handle
+
+
+def _left_open(folder: Path) -> lmdb.Environment | None:
+    """What an owner before in this process left to its readers, to be gone on with. One that readers opened alone
+    cannot be written, and is closed."""
+    if not (folder / _DATA).exists():
+        return None
+    status = (folder / _DATA).stat()
+    shared = _open.get((status.st_dev, status.st_ino))
+    if shared is None or _closed(shared):
+        return None
+    if not shared.flags()["readonly"]:
+        return shared
+    del _open[status.st_dev, status.st_ino]
+    shared.close()
+    return None
 
 
 def _environment(folder: Path, readonly: bool) -> lmdb.Environment:
