@@ -58,10 +58,10 @@ class Chronicle:
         return [(at, fact) for at, fact in self.said if isinstance(fact, SegmentDefined) and fact.name == name]
 
 
-def chronicle(said: Iterable[Said]) -> Chronicle:
-    """The facts, oldest first, folded."""
-    kept: list[Said] = []
-    now = Definitions()
+def chronicle(said: Iterable[Said], before: Chronicle | None = None) -> Chronicle:
+    """The facts, oldest first, folded; after those of ``before``."""
+    kept: list[Said] = [] if before is None else list(before.said)
+    now = Definitions() if before is None else before.now
     for one in said:
         try:
             now = _after(now, one.fact)
@@ -75,13 +75,14 @@ def _after(now: Definitions, fact: Fact) -> Definitions:
     return now.dropped(fact.name) if isinstance(fact, SegmentDropped) else now.defined(understood(fact))
 
 
-def told_chronicle(newest_first: Sequence[Told]) -> Chronicle:
-    """From the history of `SEGMENTS_KEY`."""
-    return chronicle(
+def told_chronicle(newest_first: Sequence[Told], before: Chronicle | None = None) -> Chronicle:
+    """From the history of `SEGMENTS_KEY`, or from what came in it after ``before``."""
+    said = (
         Said(Micros(told.record.appended), event)
         for told in reversed(newest_first)
         if isinstance(event := told.payload.event, SegmentDefined | SegmentDropped)
     )
+    return chronicle(said, before)
 
 
 def draft_of(fact: Fact, message_id: str, at: Millis, secret: bytes) -> Draft:

@@ -81,13 +81,20 @@ class SegmentDoor:
         self._known: tuple[int, Chronicle] = (-1, Chronicle())
 
     async def read(self) -> Chronicle:
-        """What was said so far. The whole history is read only when something new was said."""
-        newest = await self._backend.history(SEGMENTS_KEY, 1)
-        lsn = newest[0].record.lsn if newest else -1
-        if lsn != self._known[0]:
-            told = await self._backend.history(SEGMENTS_KEY, FACTS_MAX)
-            self._known = told[0].record.lsn if told else -1, await asyncio.to_thread(told_chronicle, told)
-        return self._known[1]
+        """What was said so far. Only what is new is read."""
+        lsn, known = self._known
+        limit = 1
+        while True:
+            told = await self._backend.history(SEGMENTS_KEY, limit)
+            fresh = [one for one in told if one.record.lsn > lsn]
+            if len(fresh) < limit or limit == FACTS_MAX:
+                break
+            limit = min(limit * 16, FACTS_MAX)
+        if fresh:
+            known = await asyncio.to_thread(told_chronicle, fresh, known)
+            if fresh[0].record.lsn > self._known[0]:  # another call may have been faster
+                self._known = fresh[0].record.lsn, known
+        return known
 
     async def create(self, wanted: Wanted, request_id: str) -> tuple[Chronicle, Token]:
         """Raises `Conflict` for a name that is taken, `BadDefinition`, `BadRule`."""
