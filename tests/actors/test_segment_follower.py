@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from crashing_state import Crash
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,3 +161,169 @@ def test_as_many_segments_as_a_store_may_have_are_filled_and_dropped() -> None:
     world.settle(1_000)
     assert world.inside("u1") == set()
     world.check_transitions()
+
+
+def test_who_was_away_for_a_day_catches_up_exactly() -> None:
+    world = SegmentWorld(pace=SLOW)
+    world.define("lookers", "count(view, 2 hours) >= 2")
+    world.define("waiting", "sequence(cart then no purchase for 30 minutes, 1 day)")
+    world.does("ann", "view")
+    world.does("ann", "view")
+    settled(world)
+    assert world.inside("ann") == {"lookers"}
+    for hour in range(24):
+        world.passes(HOUR)
+        world.does(USERS[hour % 4], "cart" if hour % 3 else "view")
+    world.does("bob", "view")
+    world.does("bob", "view")
+    world.reopened()
+    settled(world)
+    assert world.inside("bob") == {"lookers", "waiting"}
+    assert world.inside("ann") == {"waiting"}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("crash_at", range(4))
+def test_what_time_brings_is_told_once_whoever_was_killed_when_it_was_due(crash_at: int, after: bool) -> None:
+    world = SegmentWorld()
+    world.define("waiting", "sequence(cart then no purchase for 30 minutes)")
+    world.settle()
+    world.does("ann", "cart")
+    world.settle()
+    done = world.now
+    world.reopened()
+    world.passes(29 * MINUTE)
+    world.settle()
+    assert world.inside("ann") == set()
+    world.passes(2 * MINUTE)
+    world.crashing(crash_at, after)
+    try:
+        world.settle()
+    except Crash:
+        pass
+    world.reopened()
+    settled(world)
+    ((moves),) = world.transitions().values()
+    assert len(moves) == 1
+    assert moves[0][0] >= done // 1000 + 30 * MINUTE
+
+
+def test_members_stay_until_they_are_below_the_level_that_keeps_them() -> None:
+    world = SegmentWorld()
+    world.define("fans", "count(view, 1 hour) >= 3", "count(view, 1 hour) >= 2")
+    for _ in range(3):
+        world.does("ann", "view")
+        world.passes(10 * MINUTE)
+    world.does("bob", "view")
+    world.does("bob", "view")
+    settled(world)
+    assert (world.inside("ann"), world.inside("bob")) == ({"fans"}, set())
+    world.passes(31 * MINUTE)  # ann's first look is out of the hour
+    settled(world)
+    assert world.inside("ann") == {"fans"}
+    world.passes(10 * MINUTE)
+    settled(world)
+    assert world.inside("ann") == set()
+
+
+def test_a_level_of_the_population_moves_those_it_passes_though_they_did_nothing() -> None:
+    world = SegmentWorld()
+    world.define("spenders", "spent > quantile(spent, 0.5)")
+    for user, orders in (("ann", 3), ("bob", 1), ("cid", 1)):
+        for _ in range(orders):
+            world.does(user, "purchase")
+    settled(world)
+    assert world.inside("ann") == {"spenders"}
+    for user in ("bob", "cid"):
+        for _ in range(6):
+            world.does(user, "purchase")
+    world.passes(10_000)
+    settled(world)
+    assert (world.inside("ann"), world.inside("dee")) == (set(), set())
+
+
+def test_who_allows_it_no_more_leaves_everything_and_comes_back_by_new_facts_alone() -> None:
+    world = SegmentWorld()
+    world.define("lookers", "did(view)")
+    world.does("ann", "view")
+    settled(world)
+    world.passes(1_000)
+    world.say("u:ann", Consented({"personalization": False}))
+    settled(world)
+    assert world.inside("ann") == set()
+    world.does("ann", "view")
+    settled(world)
+    assert world.inside("ann") == set()
+    world.passes(1_000)
+    world.say("u:ann", Consented({"personalization": True}))
+    world.does("ann", "view")
+    settled(world)
+    assert world.inside("ann") == {"lookers"}
+
+
+def test_who_was_erased_is_a_member_of_nothing_and_nobody_is_made_of_what_was_on_its_way() -> None:
+    world = SegmentWorld()
+    world.define("lookers", "did(view)")
+    world.settle()
+    world.does("ann", "view")
+    world.follower.step(world.now)  # ann's transition waits to be sent
+    world.erase("ann")
+    settled(world)
+    assert world.everybody() == {}
+    assert world.segments.members.count(0) == 0
+    assert world.transitions() == {}
+    world.does("ann", "view")
+    settled(world)
+    assert world.inside("ann") == {"lookers"}
+
+
+@pytest.mark.parametrize("second", ["did(cart)", ""], ids=["changed", "dropped"])
+def test_a_definition_may_change_or_go_while_everybody_is_being_looked_at_with_it(second: str) -> None:
+    world = SegmentWorld(pace=SLOW)
+    for user in range(30):
+        world.does(f"v{user}", "cart" if user % 2 else "view")
+    world.define("some", "did(view)")
+    for _ in range(12):
+        world.follower.step(world.now)
+        world.follower.send(world.append)
+    assert 0 < world.segments.members.count(0) < 15
+    if second:
+        world.define("some", second, version=2)
+    else:
+        world.drop("some")
+    world.does("v3", "view")
+    settled(world)
+    told = {user for user in range(30) if world.inside(f"v{user}")}
+    assert told == ({user for user in range(30) if user % 2} if second else set())
+
+
+def test_definitions_that_make_no_sense_are_noted_and_disturb_nothing() -> None:
+    world = SegmentWorld()
+    world.define("lookers", "did(view)")
+    world.define("self", 'segment("self")')
+    world.define("bad", "count(view, 7 days) >=")
+    world.define("unknown", "engagment > 1")
+    world.define("huge", " or ".join(["did(view)"] * 5_000))
+    world.define("Not A Name", "did(view)")
+    world.drop("never-there")
+    world.does("ann", "view")
+    settled(world)
+    assert world.inside("ann") == {"lookers"}
+    assert set(world.segments.meta.refused) == {"self", "bad", "unknown", "huge", "Not A Name"}
+    world.define("bad", "count(view, 7 days) >= 1", version=2)
+    settled(world)
+    assert world.inside("ann") == {"lookers", "bad"}
+    assert "bad" not in world.segments.meta.refused
+
+
+def test_the_newest_of_many_facts_is_what_a_segment_is_when_it_is_made_anew() -> None:
+    world = SegmentWorld()
+    for version in range(1, 30):
+        world.define("some", "did(view)" if version % 2 else "did(cart)", version=version)
+    world.does("ann", "view")
+    settled(world)
+    world.lose_state()
+    settled(world)
+    assert world.segments.definitions.by_name["some"].version == 29
+    assert world.inside("ann") == {"some"}
+    assert [len(moves) for moves in world.transitions().values()] == [1]
