@@ -48,8 +48,9 @@ REGULAR_VARIATION_MAX = 0.6
 """Largest coefficient of variation of the intervals that still counts as a rhythm; a memoryless buyer has 1."""
 
 HISTORIES_KEPT = 4_096
-"""Histories held by one replica, at most about 20 kB each."""
+"""Histories held by one replica, at most about 25 kB each."""
 
+HOUR_MS: Final = 3_600_000
 LOG2_MAX: Final = 64.0
 _RATE: Final = {half_life: 1.0 / ms for half_life, ms in HALF_LIVES_MS.items()}
 _HALVINGS: Final = landmark(1, "hour") // HALF_LIVES_MS["hour"]
@@ -79,6 +80,9 @@ class Purchases:
     regularity: Floats
     """1 - coefficient of variation of the intervals, 0 for items without a rhythm."""
 
+    habits: npt.NDArray[np.float32]
+    """Shape (5, rows). Four times the mean over the latest purchases, one of nothing added, of their point on a clock:
+    cosine and sine of the hour of the day, of the hour of the week. Then 1 for what was bought once, 0 for the rest."""
     gap_of: Mapping[int, float]
     """Item index → ``gap`` of those bought in a rhythm, for naming it."""
 
@@ -156,7 +160,7 @@ class History:
         return _decayed(self.recent_log2 - age * self.recent_rate) / (1.0 + age / VISIT_MS)
 
 
-NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F, {})
+NO_PURCHASES: Final = Purchases(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, _EMPTY_F, np.empty((5, 0), np.float32), {})
 NO_INTERESTS: Final = Interests((), _EMPTY_F, _EMPTY_F)
 NO_SEEN: Final = Seen(_EMPTY_I, _EMPTY_F)
 NO_HISTORY: Final = History(_EMPTY_I, _EMPTY_F, _EMPTY_F, _EMPTY_F, {}, NO_PURCHASES, (), NO_INTERESTS, NO_SEEN)
@@ -227,21 +231,23 @@ def _purchases(profile: Profile, items: ItemView) -> Purchases:
     order = np.argsort(idx)
     log2_sum = np.log2([purchase.s for purchase in purchases])
     log2_sum += np.array([purchase.k for purchase in purchases], np.float64) * _HALVINGS
-    gap, regularity = _rhythms([purchase.times for purchase in purchases])
+    count = np.array([len(purchase.times) for purchase in purchases])
+    times = np.array(list(chain.from_iterable(purchase.times for purchase in purchases)), np.float64)
+    gap, regularity = _rhythms(times, count)
     return Purchases(
         idx=idx[order],
         log2_sum=log2_sum[order],
         last=np.array([purchase.times[-1] for purchase in purchases], np.float64)[order],
         gap=gap[order],
         regularity=regularity[order],
+        habits=_habits(times, count)[:, order],
         gap_of=dict(zip(idx[gap > 0].tolist(), gap[gap > 0].tolist(), strict=True)),
     )
 
 
-def _rhythms(times: list[tuple[int, ...]]) -> tuple[Floats, Floats]:
-    """Of each item's purchase times (distinct, ascending): mean gap in ms and regularity, zeros without a rhythm."""
-    count = np.array([len(each) for each in times])
-    flat = np.array(list(chain.from_iterable(times)), np.float64)
+def _rhythms(flat: Floats, count: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Of each item's purchase times (``count`` of them, distinct, ascending): mean gap in ms and regularity, zeros
+    without a rhythm."""
     stop = np.cumsum(count)
     start = stop - count
     step = np.append(np.diff(flat), 0.0)
@@ -253,6 +259,28 @@ def _rhythms(times: list[tuple[int, ...]]) -> tuple[Floats, Floats]:
     variation = np.sqrt(np.maximum(squares / gaps - 1.0, 0.0))
     regular = (count > REGULAR_GAPS_MIN) & (variation <= REGULAR_VARIATION_MAX)
     return np.where(regular, mean, 0.0), np.where(regular, 1.0 - variation, 0.0)
+
+
+def hour_of_week(at: Millis) -> int:
+    """0..167, on a clock that shows UTC: what counts is how far two times are apart."""
+    return at // HOUR_MS % len(CLOCK)
+
+
+def _clock() -> Floats:
+    hours = np.arange(7 * 24)
+    day, week = 2.0 * np.pi * hours / 24, 2.0 * np.pi * hours / (7 * 24)
+    return np.stack([np.cos(day), np.sin(day), np.cos(week), np.sin(week)], axis=1)
+
+
+CLOCK: Final = _clock()
+"""By hour of the week: cosine and sine of its angle on the clock of the day, and on that of the week."""
+
+
+def _habits(flat: Floats, count: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Of each item's purchase times: see `Purchases.habits`."""
+    points = CLOCK.take((flat // HOUR_MS).astype(np.int64) % len(CLOCK), axis=0)
+    sums = np.add.reduceat(points, np.cumsum(count) - count, axis=0)
+    return np.concatenate([sums.T / (count + 1), [count == 1]]).astype(np.float32)
 
 
 def _favourites(purchases: Purchases) -> tuple[tuple[int, float], ...]:

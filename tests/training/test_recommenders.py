@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from recommender_contract import SHOP, names, query
 from small_shop import DAY, NOW, described, did, profile_of, small_shop
 
 from actors.item_view import ItemView
+from events.ids import Millis
 from training.content import Content
 from training.covisitation import Covisitation
 from training.history import REGULAR_VARIATION_MAX, history_of
@@ -14,7 +17,7 @@ from training.item_knn import ItemKnn
 from training.newest import Newest
 from training.popularity import Popularity
 from training.recommender import Query, ranked
-from training.repeat_purchase import RHYTHM_BONUS, RepeatPurchase
+from training.repeat_purchase import HABITS, RHYTHM_BONUS, RepeatPurchase
 from training.surface import SURFACES
 
 
@@ -28,9 +31,26 @@ class TestRepeatPurchase:
         assert len(RepeatPurchase().recommend(query(items, profile_of((did("view", "tea"), NOW)))).idx) == 0
 
     def test_a_score_is_the_count_decayed_by_half_in_90_days(self, items: ItemView) -> None:
-        profile = profile_of((did("purchase", "tea"), NOW - 90 * DAY), (did("purchase", "milk"), NOW))
+        """84 days are the same hour and weekday."""
+        profile = profile_of((did("purchase", "tea"), NOW - 84 * DAY), (did("purchase", "milk"), NOW))
         scores = {items.ids[idx]: score for idx, score in ranked(RepeatPurchase().recommend(query(items, profile)))}
-        assert scores == pytest.approx({"milk": 1.0, "tea": 0.5}, rel=1e-6)
+        habit = math.exp(HABITS[0] / 2 + HABITS[2] / 2 + HABITS[4])
+        assert scores == pytest.approx({"milk": habit, "tea": habit * 2 ** -(84 / 90)}, rel=1e-6)
+
+    @pytest.mark.parametrize(("aside", "larger"), [(DAY / 2, 1.5), (3 * DAY, 1.2)])
+    def test_what_is_bought_at_this_hour_and_weekday_comes_before_the_rest(
+        self, items: ItemView, aside: float, larger: float
+    ) -> None:
+        orders = [(did("purchase", "tea"), NOW - weeks * 7 * DAY) for weeks in range(3, 0, -1)]
+        orders += [(did("purchase", "milk"), Millis(int(at + aside))) for _, at in orders]
+        profile = profile_of(*sorted(orders, key=lambda order: order[1]))
+        scored = dict(ranked(RepeatPurchase().recommend(query(items, profile))))
+        assert scored[items.index("tea")] > larger * scored[items.index("milk")]
+
+    def test_twice_says_more_than_two_times_once(self, items: ItemView) -> None:
+        orders = [(did("purchase", "tea"), NOW - 14 * DAY), (did("purchase", "tea", "milk"), NOW - 7 * DAY)]
+        scored = dict(ranked(RepeatPurchase().recommend(query(items, profile_of(*orders)))))
+        assert scored[items.index("tea")] > 2 * scored[items.index("milk")]
 
     def test_what_is_due_comes_before_what_was_just_bought(self, items: ItemView) -> None:
         """Both bought four times; crisps every 10 days and now due, nachos every 10 days and bought yesterday."""
@@ -40,8 +60,7 @@ class TestRepeatPurchase:
         scored = dict(ranked(RepeatPurchase().recommend(query(items, profile))))
         counts = {p.item: sum(2 ** -((NOW - at) / (90 * DAY)) for at in p.times) for p in profile.purchases.values()}
         due, fresh = scored[items.index("crisps")], scored[items.index("nachos")]
-        assert due == pytest.approx(counts["crisps"] * (1 + RHYTHM_BONUS), rel=1e-5)
-        assert fresh == pytest.approx(counts["nachos"], rel=1e-2)
+        assert due > fresh * counts["crisps"] / counts["nachos"] * (1 + 0.9 * RHYTHM_BONUS)
 
     def test_irregular_purchases_have_no_rhythm(self, items: ItemView) -> None:
         profile = profile_of(*[(did("purchase", "tea"), NOW - days * DAY) for days in (60, 59, 20, 19)])
