@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from events.errors import BadRequest
 from events.row_reader import ENCODING
-from training.evaluation import event_files, journey, movielens, next_item, prequential_ratings, s3rec
+from training.evaluation import event_files, journey, movielens, next_item, prequential_ratings, s3rec, store_log
 from training.evaluation.data_folder import BadData
 from training.evaluation.history_table import HistoryTable
 from training.evaluation.next_item import Protocol
@@ -101,6 +101,13 @@ def next_basket(what: Evaluation) -> Report:
     return journey.evaluate(read, split, what.seed, what.say)
 
 
+def own_log(what: Evaluation) -> Report:
+    """What serves, over a store's own log."""
+    if what.split not in ("", store_log.SPLIT):
+        raise BadRequest(f"--split {what.split} is not for a store's log: leave it out, or say {store_log.SPLIT}")
+    return store_log.evaluate(what.data, what.seed, what.say)
+
+
 MANY_ITEMS: Final = 5_000
 """Catalogues beyond this get the recipe of large, sparse ones."""
 
@@ -110,6 +117,7 @@ PROTOCOLS: Final[Mapping[str, Evaluate]] = {
     "s3rec": s3rec_folder,
     "csv": event_file,
     "journey": next_basket,
+    "store": own_log,
 }
 """What ``--format`` takes."""
 
