@@ -17,8 +17,9 @@ RHYTHM_WIDTH = 0.35
 
 HABITS = np.array([0.6, 0.6, 0.24, 0.24, -0.33])
 """Weights, in nats, of the clock of the day, of the week, and of having bought it once. Fitted listwise on The Complete
-Journey's weeks 45-48: NDCG@10 .1885 instead of .1861 there, .1946 instead of .1914 on weeks 49-53. As served (one item per label, profiles
-of 256 items) .1769 instead of .1749 on weeks 49-53, interval of the difference .0005 to .0037."""
+Journey's weeks 45-48: NDCG@10 .1885 instead of .1861 there, .1946 instead of .1914 on weeks 49-53. As served (one item
+per label, profiles of 256 items) .1769 instead of .1749 on weeks 49-53, the interval of the difference .0005 to .0037.
+"""
 
 _WEIGHTS = (HABITS * np.concatenate([CLOCK, np.ones((len(CLOCK), 1))], axis=1)).astype(np.float32)[:, :, None]
 """By hour of the week that it is now: weights of `Purchases.habits`."""
