@@ -97,6 +97,8 @@ class SegmentActors:
         self._state = state
         self.partitions = partitions
         self._known: dict[bytes, tuple[bytes, SegmentState]] = {}
+        self._at: dict[str, int] = {}
+        self._named: dict[str, SegmentState] = {}
 
     def actor(self, name: str) -> SegmentActor:
         return SegmentActor(name, self, self._state)
@@ -120,6 +122,16 @@ class SegmentActors:
         return Meta("", 0) if row is None else _META.decode(row)
 
     def states(self) -> list[SegmentState]:
+        return list(self._by_name().values())
+
+    def _by_name(self) -> dict[str, SegmentState]:
+        """Read again only after another round: each moves the follower's clock on."""
+        offsets = self._state.offsets()
+        if not offsets or offsets != self._at:
+            self._at, self._named = offsets, {state.told.name: state for state in self._read()}
+        return self._named
+
+    def _read(self) -> list[SegmentState]:
         found: dict[bytes, tuple[bytes, SegmentState]] = {}
         for key, row in self._state.scan(SEGMENTS):
             known = self._known.get(key)
@@ -128,7 +140,7 @@ class SegmentActors:
         return [state for _, state in found.values()]
 
     def state(self, name: str) -> SegmentState | None:
-        return next((state for state in self.states() if state.told.name == name), None)
+        return self._by_name().get(name)
 
     def of(self, number: int) -> dict[str, Membership]:
         """The segments of the profile of this number, by name: since when, and why."""
