@@ -4,15 +4,19 @@ python -m simulate --seed 17            one run, the same bytes every time
 python -m simulate --seed 17 --trace    with everything that happened
 python -m simulate --seeds 0..199       many, with the table of what struck where
 python -m simulate --seeds 0..9999 --processes 2
+python -m simulate calibrate            the world beside a grocer's year, into docs/world.md
+python -m simulate regret --policies "ensemble;popularity" --seeds 1..5 --lists 200000
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from events.errors import BadRequest
+from events.errors import BadRequest, EverfoldError
 from simulate.runtime import run
 from simulate.seeds import many, say, span, told
 
@@ -46,6 +50,39 @@ def main(
             raise typer.BadParameter(str(error)) from None
         good = many(wanted, processes)
     raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def calibrate(
+    docs: Annotated[Path, typer.Option(help="The project's docs folder.")] = Path("docs"),
+    seed: Annotated[int, typer.Option(help="Of the world.")] = 1,
+) -> None:
+    """Measure the world and The Complete Journey side by side; write the table and plots into the docs."""
+    try:
+        say(import_module("simulate.calibrate_command").calibrate(docs, seed))
+    except EverfoldError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
+def regret(
+    policies: Annotated[str, typer.Option(help="Separated by ;, as in 'ensemble;popularity'.")] = "ensemble;popularity",
+    seeds: Annotated[str, typer.Option(help="As in 1..5.")] = "1..1",
+    lists: Annotated[int, typer.Option(help="By each.")] = 20_000,
+    scenario: Annotated[str, typer.Option(help="The world.")] = "calibrated",
+    script: Annotated[str, typer.Option(help="What changes in it.")] = "none",
+    change_week: Annotated[float, typer.Option(help="When it does; lists begin at week 6.")] = 8.0,
+    report: Annotated[Path, typer.Option(help="Where runs, table and plot go.")] = Path("regret"),
+    processes: Annotated[int, typer.Option(min=1, max=64)] = 1,
+) -> None:
+    """Let policies fill lists in the same world, in process, and count what they missed."""
+    command = import_module("simulate.regret_command")
+    names = [name.strip() for name in policies.split(";") if name.strip()]
+    try:
+        runs = command.measure(names, span(seeds), lists, scenario, script, change_week, report, processes, say)
+    except EverfoldError as error:
+        raise typer.BadParameter(str(error)) from None
+    say(command.table(runs))
 
 
 if __name__ == "__main__":

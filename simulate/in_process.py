@@ -8,7 +8,7 @@ category and brand as the door does). What is shown, what is folded and what is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -26,7 +26,18 @@ from events.clock import ManualClock
 from events.ids import Key, Micros, Millis, anonymous_key, user_key
 from events.payload import type_of
 from events.record import Record
-from events.types import Event, Impression, Interaction, ItemDeleted, ItemUpserted, Line, Meta, Payload, Signal
+from events.types import (
+    Event,
+    Impression,
+    Interaction,
+    ItemDeleted,
+    ItemUpserted,
+    Line,
+    Meta,
+    Payload,
+    SegmentChanged,
+    Signal,
+)
 from serving.answer import RecommendRequest
 from serving.asked import Asked
 from serving.decision import Decision, Place
@@ -50,7 +61,7 @@ from training.surface import SURFACES, Surface
 
 LEARNER_MS: Final = 15 * 60_000
 """Time between two rounds of the learner."""
-ITEMS_MS: Final = 3_600_000
+ITEMS_MS: Final = 3 * 3_600_000
 """Time between two rounds of the item follower. Profiles are folded at once; a round by the minute costs ten times as
 much as one by the hour."""
 QUIET_MS: Final = 24 * 3_600_000
@@ -116,6 +127,8 @@ class Mode:
     learns: bool = True
     fits_every_ms: int = 0
     settings: LearnerSettings = field(default_factory=LearnerSettings)
+    segments: Callable[[Visit], str] | None = None
+    """The segment somebody is put into when first heard of; None: nobody is in any."""
 
 
 class Service:
@@ -147,6 +160,7 @@ class Service:
         self._batch: list[Fact] = []
         self._learned_at = self._read_at = start_ms
         self._asked = False
+        self._sorted: set[Key] = set()
         self._history: list[Fact] = []
         self._fit_at = start_ms + mode.fits_every_ms if mode.fits_every_ms else 1 << 62
         self._catalogue_at = start_ms
@@ -164,6 +178,7 @@ class Service:
         """The id and the items of a list for this visit, at its moment."""
         self._asked = True
         self.advance(visit.at)
+        self._sort(visit)
         request = RecommendRequest(
             user_id=visit.user_id,
             anonymous_id=visit.anonymous_id,
@@ -239,10 +254,18 @@ class Service:
         number = self._shelf.numbers[item]
         return Line(item, category=self._shelf.path(number), brand=self._shelf.provider_name(number))
 
+    def _sort(self, visit: Visit) -> None:
+        """Put somebody new into their segment."""
+        if self._mode.segments is None:
+            return
+        key = _key(visit)
+        if key not in self._sorted:
+            self._sorted.add(key)
+            self._fact(visit.at, key, SegmentChanged(self._mode.segments(visit), True))
+
     def _wait(self, visit: Visit, delay: int, event: Event) -> None:
         self._number += 1
-        key = user_key(visit.user_id) if visit.user_id else anonymous_key(visit.anonymous_id)
-        heappush(self._waiting, (visit.at + delay, self._number, key, event))
+        heappush(self._waiting, (visit.at + delay, self._number, _key(visit), event))
 
     def _fact(self, at: int, key: Key, event: Event) -> None:
         self._move(at)
@@ -277,3 +300,7 @@ class Service:
                 self._store.commit(folded.changes)
                 self.detections += self.learner.detections()
             self._taught, self._learned_at = [], now
+
+
+def _key(visit: Visit) -> Key:
+    return user_key(visit.user_id) if visit.user_id else anonymous_key(visit.anonymous_id)

@@ -5,7 +5,7 @@ A policy is asked for each visit's list, told what came of it and what people di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -18,10 +18,16 @@ from simulate.truth import Truth
 from simulate.world import Organic, Outcome, Visit, World
 from simulate.world_spec import WEEK_MS
 from training.inventory import FITTED
-from training.surface import SURFACES, Surface
+from training.surface import SURFACES, Surface, Values
 
 FITS_EVERY_MS: Final = 4 * WEEK_MS
 """How often a service that retrains fits its models."""
+FOR_CLICKS: Final[Mapping[str, Surface]] = {
+    name: surface.model_copy(update={"values": Values(click=1.0, cart=0.0, purchase=0.0)})
+    for name, surface in SURFACES.items()
+}
+"""The shipped surfaces, but that clicks alone are worth something: regret is counted in clicks, and a policy is to be
+judged by what it was asked for."""
 NOT_ALONE: Final = frozenset({"exploration", "rating", "segment_popularity"})
 """Recommenders that nobody would serve alone, or that have nothing to say here: without ratings, without segments."""
 
@@ -139,16 +145,37 @@ def policy(name: str, world: World) -> Policy:
     if name == "popularity":
         return Popularity(world)
     if name == "ensemble":
-        return Served(world, Mode(fits_every_ms=FITS_EVERY_MS))
+        return Served(world, Mode(FOR_CLICKS, fits_every_ms=FITS_EVERY_MS))
     if name == "ensemble, learning off":
-        return Served(world, Mode(learns=False, fits_every_ms=FITS_EVERY_MS))
+        return Served(world, Mode(FOR_CLICKS, learns=False, fits_every_ms=FITS_EVERY_MS))
     if name == "ensemble, no retraining":
-        return Served(world, Mode())
+        return Served(world, Mode(FOR_CLICKS))
+    if name == "ensemble, segments known":
+        return Served(world, Mode(FOR_CLICKS, fits_every_ms=FITS_EVERY_MS, segments=_told(Truth(world))))
+    if name == "ensemble, shipped values":
+        return Served(world, Mode(fits_every_ms=FITS_EVERY_MS))
     fits = FITS_EVERY_MS if name in FITTED else 0
     return Served(world, Mode(surfaces=alone(name), learns=False, fits_every_ms=fits))
 
 
+WHOLE: Final = (
+    "oracle",
+    "chance",
+    "popularity",
+    "ensemble",
+    "ensemble, learning off",
+    "ensemble, no retraining",
+    "ensemble, shipped values",
+    "ensemble, segments known",
+)
+"""Policies that are no recommender alone. ``popularity`` is both."""
+
+
 def names(recommenders: Sequence[str]) -> list[str]:
     """Every policy, given the names of the recommenders."""
-    whole = ["oracle", "chance", "popularity", "ensemble", "ensemble, learning off", "ensemble, no retraining"]
-    return whole + [one for one in recommenders if one not in NOT_ALONE and one not in whole]
+    return [*WHOLE] + [one for one in recommenders if one not in NOT_ALONE and one not in WHOLE]
+
+
+def _told(truth: Truth) -> Callable[[Visit], str]:
+    """People's true segment, as if they had said it when they signed up; where drift is watched by segment."""
+    return lambda visit: f"s{truth.segment(visit)}"

@@ -48,6 +48,11 @@ class Run:
     cpu_s: float = 0.0
 
     @property
+    def done(self) -> int:
+        """Lists so far, in whole steps."""
+        return len(self.regret) * self.step
+
+    @property
     def total(self) -> float:
         """Cumulative regret."""
         return sum(self.regret)
