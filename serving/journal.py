@@ -61,9 +61,10 @@ class Journal:
         A personal answer is sealed with the subject's key; one to somebody without facts yet, to nobody, or without
         consent belongs to a throw-away subject.
         """
-        owner = self._sealer.nobody()
         if asked.who is not None and asked.profile is not None and asked.profile.subject:
             owner = Owner(self._partition(asked.who), asked.profile.subject)
+        else:
+            owner = self._sealer.nobody()
         plain = encode(decision)
         try:
             return self._spool.write(

@@ -274,6 +274,8 @@ def _walk(
         if column < 0:
             break
         columns.append(column)
+        if len(columns) == slots:
+            break  # nothing is drawn after it
         due = list(price)
         for kind, name in enumerate(kinds[:, column].tolist()):
             if name in paid[kind]:
@@ -382,6 +384,7 @@ _COIN: Final = np.uint64(0xD1B54A32D192ED03)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND: Final = np.uint64(0x94D049BB133111EB)
 _HALF_ULP: Final = 2.0**-54
+_STEPS: Final = np.arange(1, DRAWN_MAX + 1, dtype=np.uint64) * _GOLDEN
 
 
 def _mixed(bits: Hashes) -> Hashes:
@@ -396,7 +399,7 @@ def _mixed(bits: Hashes) -> Hashes:
 
 def _slot_keys(seed: int, slots: int) -> Hashes:
     """One well-mixed number per slot."""
-    return _mixed(np.array([seed & _ALL], np.uint64) + np.arange(1, slots + 1, dtype=np.uint64) * _GOLDEN)
+    return _mixed(np.array([seed & _ALL], np.uint64) + _STEPS[:slots])
 
 
 def _uniform(bits: Hashes) -> Floats:
