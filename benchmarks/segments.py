@@ -317,7 +317,7 @@ def latency(service: Service, seconds: float = 10.0) -> dict[str, float]:
     ended = threading.Event()
     watching = threading.Thread(target=_watch, args=(service, probes, acknowledged, visible, ended))
     watching.start()
-    refused = _send(service, probes, bodies, acknowledged)
+    refused, acks = _send(service, probes, bodies, acknowledged)
     ended.set()
     watching.join()
     taken = sorted((visible[probe] - acknowledged[probe]) * 1000 for probe in visible if probe in acknowledged)
@@ -327,6 +327,8 @@ def latency(service: Service, seconds: float = 10.0) -> dict[str, float]:
         "segment_visible_max_ms": taken[-1],
         "segment_visible_missing": float(len(acknowledged) - len(taken)),
         "segment_batches_refused": float(refused),
+        "segment_ack_p50_ms": acks[len(acks) // 2],
+        "segment_ack_p99_ms": acks[int(0.99 * len(acks))],
     }
 
 
@@ -343,17 +345,23 @@ def _rest(service: Service, seconds: float = 120.0) -> None:
     raise RuntimeError(f"the segment follower did not come to rest within {seconds:.0f} s")
 
 
-def _send(service: Service, probes: list[str], bodies: list[bytes], acknowledged: dict[str, float]) -> int:
-    """Batches at fixed times, each with one probe; how many were refused."""
+def _send(
+    service: Service, probes: list[str], bodies: list[bytes], acknowledged: dict[str, float]
+) -> tuple[int, list[float]]:
+    """Batches at fixed times, each with one probe; how many were refused, and how long the others took, ms,
+    ascending."""
+    acks: list[float] = []
 
     def one(probe: str, body: bytes) -> int:
         batch = json.loads(body)
         batch["batch"].append(
             {"type": "track", "event": "Product Viewed", "userId": probe, "properties": {"product_id": "item-1"}}
         )
+        began = time.perf_counter()
         status, _ = service.call("POST", f"/v1/batch?writeKey={service.write_key}", batch)
         if status == 200:
             acknowledged[probe] = time.perf_counter()
+            acks.append((acknowledged[probe] - began) * 1000)
         return status
 
     begun = time.perf_counter()
@@ -362,7 +370,8 @@ def _send(service: Service, probes: list[str], bodies: list[bytes], acknowledged
         for n, (probe, body) in enumerate(zip(probes, bodies, strict=True)):
             time.sleep(max(0.0, begun + n / BATCHES_PER_S - time.perf_counter()))
             sent.append(senders.submit(one, probe, body))
-        return sum(each.result() != 200 for each in sent)
+        refused = sum(each.result() != 200 for each in sent)
+    return refused, sorted(acks)
 
 
 def _watch(
