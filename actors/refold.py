@@ -150,3 +150,4 @@ class Refold:
                 if from_row(table, row).subject in self._nameless:
                     gone.append((table, key, None))
         self._state.commit(gone)
+        self._nameless.clear()

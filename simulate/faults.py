@@ -106,6 +106,8 @@ class Armed:
     strike: Callable[[Process], None]
     point: str = ""
     """With the place ``step``: only at the step of this name."""
+    spared: str = ""
+    """A point at which it does not strike."""
 
 
 class Process:
@@ -138,7 +140,7 @@ class Process:
         if not self.alive:
             raise Crashed(f"{self.name} is dead")
         armed = self.armed
-        if armed is not None and armed.place == place:
+        if armed is not None and armed.place == place and armed.spared != self.point:
             armed.left -= 1
             if armed.left < 0:
                 self.armed = None

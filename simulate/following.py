@@ -11,9 +11,14 @@ from actors.follower import Fact, Folded, Follower, Projection, Source
 from actors.history import History
 from actors.items import ItemProjection
 from actors.outbox import OUTBOX, Append, Outbox, Settled
-from actors.recorded import RecordedFollower
+from actors.profile import decode
+from actors.recorded import RecordedFollower, plans
 from actors.segment_follower import Followed, Pace, SegmentFollower
-from actors.state import Change, StateReader
+from actors.segment_rows import mask_of
+from actors.segment_tables import ROWS, number_at, number_key
+from actors.segments import Segments
+from actors.state import Change, MemoryState, StateReader, StateStore
+from actors.working_set import PROFILES
 from events.disk import join
 from events.epoch import take
 from events.errors import Corrupt, EverfoldError, KeyMissing, Unavailable
@@ -29,7 +34,7 @@ from serving.decisions import Decisions, Shipper
 from serving.learning import DecidedLists
 from serving.sealing import Sealer, Vaults
 from simulate.faults import Process, ProcessDisk
-from simulate.invariants import APPLIED, Broken, Invariant
+from simulate.invariants import APPLIED, Broken, Invariant, ensure
 from simulate.machine import SECRETS, Shared
 from simulate.owner import OwnerStation, folder
 from simulate.scheduler import MILLISECOND, SECOND
@@ -305,7 +310,11 @@ def segment_follower(site: Site, process: Process) -> Segmenting:
 
 
 def learner(site: Site, process: Process) -> Learning:
-    store = site.state(process, "learner")
+    return Learning(site, process, taught(site, process, site.state(process, "learner")))
+
+
+def taught(site: Site, process: Process, store: StateStore) -> RecordedFollower:
+    """The learner over a state. Raises `Unavailable` while decisions cannot be found."""
     decided = decisions(site, process)
     if not decided.whole():
         raise Unavailable("decisions cannot be found yet")
@@ -316,7 +325,7 @@ def learner(site: Site, process: Process) -> Learning:
         initial=lambda model: None,
         settings=LEARNING,
     )
-    follower = RecordedFollower(
+    return RecordedFollower(
         "learner",
         sources(site, process, range(PARTITIONS)),
         store,
@@ -324,7 +333,40 @@ def learner(site: Site, process: Process) -> Learning:
         site.engine.outbox("learner", store, partition),
         process.step,
     )
-    return Learning(site, process, follower)
+
+
+def ensure_relearned(site: Site) -> None:
+    """What was learned is what its plans give, done again over the same logs. Not where somebody was erased: what they
+    taught stays, and cannot be taught again. Raises `Broken`."""
+    held = site.machine.state("learner")
+    if held is None or site.checks.parted:
+        return
+    process = Process("judge", "learner", site.struck)
+    again = MemoryState()
+    follower = taught(site, process, again)
+    for plan in plans(held):
+        follower.replan(plan)
+    for table in held.tables():
+        if table != OUTBOX:
+            same = dict(held.scan(table)) == dict(again.scan(table))
+            ensure(same, Invariant.REPLAY, f"the learner's {table} differ from those its plans give again")
+
+
+def ensure_members_told(site: Site) -> None:
+    """Who is in a segment was told so, and nobody else: the facts of all rounds have landed, each once. Raises
+    `Broken`."""
+    store = site.machine.state("segments")
+    if store is None:
+        return
+    segments = Segments(store, SECRETS.key_hash, PARTITIONS)
+    for number in range(PARTITIONS):
+        for _, blob in Shared(site.machine, folder(number)).scan(PROFILES):
+            profile = decode(blob)
+            row = store.get(ROWS, number_key(number_at(profile.subject, number, PARTITIONS)))
+            mask = 0 if row is None else mask_of(row)
+            held = sorted(state.told.name for slot, state in segments.states.items() if mask >> slot & 1)
+            told = sorted(name for name, membership in profile.segments.items() if membership.entered)
+            ensure(told == held, Invariant.OUTBOX, f"{profile.user_id} is in {held}, and was told {told}")
 
 
 def shipper(site: Site, process: Process) -> Shipping:

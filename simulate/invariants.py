@@ -331,6 +331,11 @@ class Checks:
         log = SegmentLogReader("decisions", _Watched(machine))
         self._decisions = Decisions(machine.spools, log, Shared(machine, "decisions"), sealer)
 
+    @property
+    def parted(self) -> bool:
+        """Whether anybody was erased."""
+        return any(seen.farewells for seen in self._seen)
+
     # What is noted while a step goes on
 
     def wrote(self, path: str, offset: int, data: bytes) -> None:
@@ -406,6 +411,12 @@ class Checks:
             return
         for seen in self._seen:
             self._read_on(seen)
+        try:
+            self._judge_step()
+        except EverfoldError as error:
+            raise Broken(Invariant.KEPT, f"what was written cannot be read: {error!r}") from error
+
+    def _judge_step(self) -> None:
         folded, self._folded = self._folded, {}
         for number, offset in folded.items():
             rows = self._owned.pop(number, {})
@@ -563,12 +574,10 @@ class Checks:
             self._quarantined[draft.event_id] = seen.number
 
     def _erase(self, seen: _Seen, lsn: int) -> None:
-        record = seen.fresh().get(lsn)
-        ensure(record.type == ERASED_TYPE, Invariant.ERASED, f"p{seen.number} LSN {lsn} is {record.type}")
-        ensure(
-            seen.vault().erased(record.subject), Invariant.ERASED, f"p{seen.number}: {record.subject.hex()} has a key"
-        )
-        seen.erased.add(record.subject)
+        gone = [subject for subject, at in seen.farewells.items() if at == lsn]
+        ensure(bool(gone), Invariant.ERASED, f"p{seen.number} LSN {lsn} erases nobody")
+        ensure(seen.vault().erased(gone[0]), Invariant.ERASED, f"p{seen.number}: {gone[0].hex()} has a key")
+        seen.erased.add(gone[0])
 
     # Answers
 

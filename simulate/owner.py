@@ -183,11 +183,12 @@ class Ownership:
 
     def _look_after(self) -> None:
         """A process that may not write any more gives way to another; why it stopped must be one of the two reasons
-        a healthy one can have."""
+        a healthy one can have. One that was replaced may stumble over whatever its successor did: it writes nothing."""
         stopped = self.partition.stopped
         if stopped is None or not self.process.alive:
             return
-        if not isinstance(stopped, SyncFailed | NotOwner):
+        current = self._site.stations[self.process.name].process is self.process
+        if current and not isinstance(stopped, SyncFailed | NotOwner):
             raise Broken(Invariant.RUNS, f"partition {self.number} stopped: {stopped!r}")
         for request in self.waiting:
             request.reply(None)

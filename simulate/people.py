@@ -324,6 +324,8 @@ class Importer:
 RULES: Final = (
     "count(view) >= 3",
     "did(purchase, 2 minutes)",
+    "did(view, 1 minute)",
+    "since(view) > 1 minute",
     'decayed(view, "hour") > 1.5',
     'trait("plan") == "paid"',
     'segment("s0") and not segment("s1")',
@@ -374,7 +376,7 @@ class PrivacyOffice:
     def live(self) -> None:
         if self.stopped:
             return
-        self._site.scheduler.soon(20 * SECOND, 90 * SECOND, "privacy office acts", self.live)
+        self._site.scheduler.soon(10 * SECOND, 50 * SECOND, "privacy office acts", self.live)
         if not self.waiting:
             who = self._random.choice((*PEOPLE, "echo1"))
             self._sender.send([], lambda outcomes: None, Key(f"u:{who}"))

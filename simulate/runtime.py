@@ -21,7 +21,17 @@ from typing import Final
 
 from simulate.coverage import Coverage
 from simulate.faults import STEPPED, Armed, Fault, Place, Process, no_room, refused
-from simulate.following import SLOW_US, FollowerStation, echo, item_follower, learner, segment_follower, shipper
+from simulate.following import (
+    SLOW_US,
+    FollowerStation,
+    echo,
+    ensure_members_told,
+    ensure_relearned,
+    item_follower,
+    learner,
+    segment_follower,
+    shipper,
+)
 from simulate.invariants import Broken, Checks, Invariant
 from simulate.machine import Machine
 from simulate.owner import OwnerStation
@@ -65,10 +75,12 @@ _PLACES: Final[Mapping[Fault, tuple[Place, int]]] = {
     Fault.SPOOL_REFUSED: ("spool", 2),
 }
 """Where a fault strikes that does so at one kind of place, and how many of those it may let pass."""
-BEGINNINGS: Final = frozenset({"opening", "log open", "replayed"})
+BEGINNINGS: Final = frozenset({"opening", "log open", "replayed", "begun"})
 """Points that a process passes once, when it begins."""
+AGAIN: Final = 0.15
+"""Chance of a process to be killed while it begins after a power loss."""
 _LEFT_OUT: Final = 0.25
-"""Chance of a kind of fault, or of a follower, to be left out of a run."""
+"""Chance of a kind of fault, of a follower, and of erasures, to be left out of a run."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,8 @@ class Run:
             self._step()
         self._rest()
         self.checks.finished()
+        ensure_relearned(self.site)
+        ensure_members_told(self.site)
         for path, data in self.machine.disk.files():
             self.trace.update(path.encode() + data)
 
@@ -145,9 +159,7 @@ class Run:
             FollowerStation(site, "decisions", "shipper", lambda process: shipper(site, process)),
         ]
         if self._random.random() >= _LEFT_OUT:
-            segments = FollowerStation(
-                site, "segments", "segments", lambda process: segment_follower(site, process), SLOW_US
-            )
+            segments = FollowerStation(site, "segments", "segments", lambda process: segment_follower(site, process))
             followers.append(segments)
         if self._random.random() >= _LEFT_OUT:
             followers.append(
@@ -162,8 +174,9 @@ class Run:
             Shopkeeper(site),
             Importer(site),
             Analyst(site),
-            PrivacyOffice(site),
         ]
+        if self._random.random() >= _LEFT_OUT:
+            self.people.append(PrivacyOffice(site))
 
     # Faults
 
@@ -215,8 +228,10 @@ class Run:
             if role in ("owner", "shipper") and random.random() < 0.4:
                 place, most = "moment", 40
             elif random.random() < 0.6:
-                point, most = random.choice(STEPPED[role]), 2
-        armed = Armed(fault, place, random.randrange(most), self._strike(fault, station), point)
+                point, most = random.choice(STEPPED[role]), 1
+        # Two processes that take a partition at one moment are kept apart by whoever assigns partitions.
+        spared = "opening" if fault is Fault.STALE_OWNER else ""
+        armed = Armed(fault, place, random.randrange(most), self._strike(fault, station), point, spared)
         if point in BEGINNINGS or not station.process.alive:
             self.site.awaiting[station.name] = armed
         else:
@@ -241,6 +256,12 @@ class Run:
                 return Process.die
 
     def _lose_power(self, process: Process) -> None:
+        for station in self.site.stations.values():
+            if self._random.random() < AGAIN:  # what begins afterwards may not get far
+                points = [point for point in STEPPED[station.process.role] if point in BEGINNINGS]
+                if points:
+                    armed = Armed(Fault.KILLED, "step", 0, Process.die, self._random.choice(points))
+                    self.site.awaiting[station.name] = armed
         self.site.lose_power(process)
         process.die()
 
