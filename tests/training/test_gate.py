@@ -120,7 +120,8 @@ def test_policies_that_answered_different_requests_cannot_be_compared() -> None:
 def test_a_better_run_is_never_judged_worse(shift: float, more: float) -> None:
     """The verdict is monotone: whatever passes also passes with every request answered a little better."""
     rank = {"reject": 0, "shadow": 1, "promote": 2}
-    worse, better = (judge(run(by), CHAMPION, POLICY, EVIDENCE).decision for by in (shift, shift + more))
+    policy = POLICY.model_copy(update={"resamples": 200})
+    worse, better = (judge(run(by), CHAMPION, policy, EVIDENCE).decision for by in (shift, shift + more))
     assert rank[better] >= rank[worse]
 
 
