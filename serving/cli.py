@@ -349,11 +349,12 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Of the world and of arrivals.")] = 0,
     judged: Annotated[int, typer.Option(min=1, help="Every how manieth list is held against the truth.")] = 4,
     probe: Annotated[bool, typer.Option(help="Measure freshness, by one event a second more.")] = True,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also into a store that holds other items.")] = False,
     data: Annotated[
         Path, typer.Option("--data", help="The target's data folder: its keys, and its memory if it runs here.")
     ] = DEFAULT_DATA,
 ) -> None:
-    """Let a simulated world use a running service, and report: latency, errors, freshness, and what lists were worth."""
+    """Let a simulated world use a running service; report latency, errors, freshness, and what lists were worth."""
     from importlib import import_module  # it stands above this room
 
     from rich.console import Console
@@ -371,7 +372,7 @@ def simulate(
         timeout_s=timeout,
         seed=seed,
     )
-    what = command.Simulating(target, data.resolve(), scenario, plan, report, judged, probe)
+    what = command.Simulating(target, data.resolve(), scenario, plan, report, judged, probe, anyway)
     if not command.simulate(what, SystemClock(), Console(highlight=False)):
         raise typer.Exit(1)
 

@@ -147,6 +147,10 @@ class _Line(asyncio.Protocol):
         self._transport.write(sent.data)
 
     @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
+    @property
     def stale(self) -> bool:
         """Whether it answered before, and nothing of an answer to what is under way has come."""
         return self._served and self._heard == 0
@@ -255,17 +259,30 @@ class Lines:
         self._waiting.clear()
         return taken
 
-    def _open_for_waiting(self, ending: int = 0) -> None:
-        """One more line where somebody waits and there may be more. ``ending``: attempts that end just now."""
-        under_way = len(self._opening) - ending
+    def _open_for_waiting(self) -> None:
+        """One more line where somebody waits for it and there may be more."""
+        under_way = len(self._opening)
         if under_way >= len(self._waiting) or self._closed or len(self._lines) + under_way >= self._most:
             return
         task = self._loop.create_task(self._opened())
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(lambda task: self._opening.discard(task))
 
     async def _opened(self) -> None:
-        """Connect; a connection that cannot be made ends the request that has waited longest for one."""
+        """Connect; a connection that cannot be made, or does not last, ends the request that has waited longest. Who
+        hears of that may send again at once, so this attempt no longer counts by then."""
+        fault, line = await self._connected()
+        self._opening = {task for task in self._opening if task is not asyncio.current_task()}
+        if line is not None:
+            self._lines.add(line)
+            self._released(line)
+            return
+        if self._waiting:
+            self._waiting.popleft().done(Reply(0, fault=fault))
+        self._open_for_waiting()
+
+    async def _connected(self) -> tuple[str, _Line | None]:
+        """(why not, the line)."""
         host, port = self._target.peer
         name = self._target.host.rpartition(":")[0] if self._ssl else None
         try:
@@ -274,12 +291,8 @@ class Lines:
             )
             _, line = await made
         except OSError:
-            if self._waiting:
-                self._waiting.popleft().done(Reply(0, fault="refused"))
-            self._open_for_waiting(ending=1)
-            return
-        self._lines.add(line)
-        self._released(line)
+            return "refused", None
+        return ("", line) if line.alive else ("lost", None)
 
     def _released(self, line: _Line) -> None:
         if self._waiting:

@@ -42,6 +42,7 @@ class Simulating:
     out: Path
     judged: int = 4
     probe: bool = True
+    anyway: bool = False
 
 
 def seconds_in(text: str) -> float:
@@ -67,7 +68,7 @@ def simulate(what: Simulating, clock: Clock, console: Console) -> bool:
     target = Target.named(what.target, Keys.open(what.data, create=False))
     _writable(what.out)
     run, begun = secrets.token_hex(4), stamp(clock.now() // 1000)
-    job = Job(what.plan, chosen, target, run, 0, what.judged, what.probe)
+    job = Job(what.plan, chosen, target, run, 0, what.judged, what.probe, what.anyway)
     console.print(f"{chosen.doc}: {what.plan.users:,} people, {_pace(what.plan)}, at {target.url}")
     with ServiceMemory(what.data) as memory, _Bar(what.plan, console) as bar:
         outcome = load_process.run(load_process.jobs(job), bar.show)

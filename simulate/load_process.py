@@ -63,7 +63,8 @@ class NotTaken(EverfoldError):
 
 @dataclass(frozen=True)
 class Job:
-    """One process's part. ``run``: names the run in message ids. ``judged``: see `simulate.visitors.Habits`."""
+    """One process's part. ``run``: names the run in message ids. ``judged``: see `simulate.visitors.Habits`.
+    ``anyway``: also into a store that holds items of somebody else's."""
 
     plan: Plan
     scenario: Scenario
@@ -72,6 +73,7 @@ class Job:
     number: int
     judged: int = 4
     probe: bool = True
+    anyway: bool = False
 
     def habits(self) -> Habits:
         scenario = self.scenario
@@ -248,7 +250,7 @@ class _Process:
         world = job.scenario.world(job.plan, job.number)
         try:
             if job.number == 0:
-                await take_catalogue(job.target, world)
+                await take_catalogue(job.target, world, anyway=job.anyway)
             self._pipe.send(Ready())
         except EverfoldError as error:
             self._pipe.send(Ready(str(error)))
@@ -308,15 +310,33 @@ class _Process:
                 self._pipe.send(Progress(self._job.number, seconds, good, bad, recent))
 
 
-async def take_catalogue(target: Target, world: World) -> None:
-    """Upsert everything that is on the world's shelf at its start. Raises `NotTaken` after a few tries."""
+async def take_catalogue(target: Target, world: World, anyway: bool = False) -> None:
+    """Upsert everything that is on the world's shelf at its start. Raises `NotTaken` after a few tries, and for a store
+    that holds other things unless ``anyway``."""
     entries = payloads.entries(world.shelf, world.spec.start_ms)
     lines = Lines(target, 1, 4)
     try:
+        if not anyway:
+            await _is_ours(lines, target, world)
         for first in range(0, len(entries), ITEMS_PER_POST):
             await _taken(lines, target, entries[first : first + ITEMS_PER_POST])
     finally:
         await lines.close()
+
+
+async def _is_ours(lines: Lines, target: Target, world: World) -> None:
+    """A look at the first page of the catalogue; what does not answer is left to the upsert. Raises `NotTaken`."""
+    reply = await lines.ask(target.get("/v1/items", limit="100"), POST_S)
+    try:
+        told = orjson.loads(reply.body)["items"] if reply.ok else []
+        foreign = [str(item["item_id"]) for item in told if item["item_id"] not in world.shelf.numbers]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return
+    if foreign:
+        raise NotTaken(
+            f"{target.url} holds items that are none of the world's, such as {foreign[0][:64]!r}. Load fills a store "
+            "with invented items and people: use one of its own, or --anyway"
+        )
 
 
 async def restock(target: Target, visitors: Visitors, world: World) -> None:

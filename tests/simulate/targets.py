@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -72,10 +73,12 @@ async def hanging_up(line: str, body: bytes, writer: asyncio.StreamWriter) -> No
     writer.transport.abort()
 
 
+HELD: list[socket.socket] = []
+"""Bound and not listening: connections are refused, and nobody else gets the port."""
+
+
 def nobody() -> Target:
     """An address where nothing listens."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Target.named(f"http://127.0.0.1:{probe.getsockname()[1]}", KEYS)
+    HELD.append(socket.socket())
+    HELD[-1].bind(("127.0.0.1", 0))
+    return Target.named(f"http://127.0.0.1:{HELD[-1].getsockname()[1]}", KEYS)

@@ -129,6 +129,16 @@ def test_nobody_there_is_a_refusal_and_too_many_waiting_are_given_up_unsent() ->
     assert asyncio.run(held()) == ["timeout", "timeout", "unsent", "unsent"]
 
 
+def test_who_was_refused_may_ask_again_at_once() -> None:
+    async def run() -> list[str]:
+        lines = Lines(nobody(), 1, 10)
+        found = [(await lines.ask(b"", 5)).outcome for _ in range(5)]
+        await lines.close()
+        return found
+
+    assert asyncio.run(run()) == ["refused"] * 5
+
+
 def test_closing_ends_what_is_under_way() -> None:
     async def run() -> list[str]:
         async with target(hanging) as there:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from service import Service
-from targets import KEYS, Answering, failing, hanging, target, well
+from targets import KEYS, Answering, answer, failing, hanging, nobody, target
 from typer.testing import CliRunner
 
 from events.clock import SystemClock
@@ -83,7 +83,10 @@ def test_a_sick_target_is_one_line_and_a_report_in_bounded_time(keys: Path, tmp_
     """It takes the catalogue; batches fail and questions hang."""
 
     async def then(line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
-        await (well if "/v1/items" in line else failing if "batch" in line else hanging)(line, body, writer)
+        if "/v1/items" in line:
+            answer(writer)
+        else:
+            await (failing if "batch" in line else hanging)(line, body, writer)
 
     begun = time.monotonic()
     with standing(then) as address:
@@ -96,9 +99,7 @@ def test_a_sick_target_is_one_line_and_a_report_in_bounded_time(keys: Path, tmp_
 
 
 def test_an_unreachable_target_is_one_line_and_a_report(keys: Path, tmp_path: Path) -> None:
-    with standing(well) as address:
-        pass
-    done, shown, report = simulated(Simulating(address, keys, "shop", Plan(users=80), tmp_path / "out"))
+    done, shown, report = simulated(Simulating(nobody().url, keys, "shop", Plan(users=80), tmp_path / "out"))
     assert not done
     assert "did not take the catalogue: connection refused" in shown
     assert report["requests"] == 0

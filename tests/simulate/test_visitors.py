@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -143,6 +144,18 @@ def test_a_target_that_does_not_take_the_catalogue_says_why(service: Service) ->
     wrong = replace(target_of(service), keys=replace(service.embedded.keys, api_key="sk_" + "0" * 64))
     with pytest.raises(NotTaken, match="API key"):
         asyncio.run(take_catalogue(wrong, TINY.world(PLAN, 0)))
+
+
+def test_a_store_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    world = TINY.world(PLAN, 0)
+    with Service(tmp_path / "data") as shop:
+        shop.add_items({"item_id": "sku-1", "title": "A real mug"})
+        with pytest.raises(NotTaken, match=r"'sku-1'.*--anyway"):
+            asyncio.run(take_catalogue(target_of(shop), world))
+        assert shop.get("/v1/items/item-0").status == 404
+        asyncio.run(take_catalogue(target_of(shop), world, anyway=True))
+        asyncio.run(take_catalogue(target_of(shop), world, anyway=True))
+        assert shop.get(f"/v1/items/{payloads.entries(world.shelf, world.spec.start_ms)[0]['item_id']}").status == 200
 
 
 def test_people_do_what_they_do_also_where_no_list_comes() -> None:
