@@ -398,6 +398,8 @@ class Settings(Section):
             if first["type"] == "extra_forbidden":
                 raise BadSettings(_unknown(first["loc"])) from error
             where = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "tuple_type" and where == "segments":
+                raise BadSettings("setting `segments` is a list: write `[[segments]]`, with two brackets") from error
             raise BadSettings(f"setting `{where}`: {first['msg']}") from error
 
 

@@ -64,6 +64,7 @@ def test_where_sessions_end_is_a_setting(tmp_path: Path) -> None:
         ),
         ("[surfaces.a]\nname = 'b'\nweights = {popularity = 1}", r"\[surfaces\.a\] calls itself 'b'"),
         ("[retrain]\nshadow_hours = inf", r"`retrain\.shadow_hours`"),
+        ("[segments]\nname = 'a'\nrule = 'did(view)'", "two brackets"),
         ("[server", "TOML"),
     ],
 )
