@@ -6,8 +6,8 @@ innermost category, brand or attributes is told once, of a few of them, through 
 the facts commit together, so whatever is killed, an alert is found once and lands once.
 
 Bounded: a person hears once a day at most; of many items the latest count; more at once than `FLOOD` are a catalogue
-that comes in, and no news; what is there when a state begins is known. An item whose first fact was trimmed from the
-log before the state began counts as new when it is written again.
+that comes in, and no news to its end; neither is what an import brings, nor what is there when a state begins. An item
+whose first fact was trimmed from the log before the state began counts as new when it is written again.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class Pass(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     generation: str
     known: dict[int, int]
-    """Partition → the log's end when this began: what stands before it is no news."""
+    """Partition → the log's end when this began, or an import ended: what stands before it is no news."""
+    importing: bool = False
+    flood_at: int = 0
+    """When the latest item of a flood was appended, us; 0: there was none."""
     numbered: int = 0
     """New items ever."""
     under_way: Pass | None = None
@@ -143,7 +146,7 @@ class ContentAlerts:
         self._waiting = self._outbox.backlog()
         self._offsets = store.offsets()
         self._fresh = {int.from_bytes(key, "big"): _FRESH.decode(row) for key, row in store.scan(FRESH)}
-        self._imports = ImportWatch([(source.state, source.log) for source in self._sources])
+        self._imports = ImportWatch([source.state for source in self._sources])
 
     @property
     def told(self) -> int:
@@ -167,7 +170,8 @@ class ContentAlerts:
     def step(self, now: int) -> bool:
         """Read on, and look at some profiles, at clock time ``now`` (us); whether more waits right now. Raises what
         reading raises; nothing of the step is kept then."""
-        if self._imports.busy(now):
+        if self._imports.busy(now) or self._state.importing:
+            self._import(self._imports.busy(now))
             return False
         read = [self._read(source) for source in self._sources]
         if self._state.under_way is None and self._fresh and not any(read):
@@ -186,7 +190,17 @@ class ContentAlerts:
             self._waiting = self._outbox.backlog()
 
     def _begun(self, generation: str) -> State:
-        return State(generation, {source.partition: source.log.bounds()[1] for source in self._sources})
+        return State(generation, self._ends())
+
+    def _ends(self) -> dict[int, int]:
+        return {source.partition: source.log.bounds()[1] for source in self._sources}
+
+    def _import(self, busy: bool) -> None:
+        """One is under way, or came to its end."""
+        if busy != self._state.importing:
+            state = replace(self._state, importing=busy, known=self._state.known if busy else self._ends())
+            self._store.commit([(META, META_KEY, msgspec.msgpack.encode(state))])
+            self._state = state
 
     def _offset(self, source: Watched) -> int:
         return max(self._offsets.get(f"p{source.partition}", 0), source.log.bounds()[0])
@@ -203,13 +217,18 @@ class ContentAlerts:
         state, fresh = self._state, dict(self._fresh)
         for record in records:
             item = self._heard(source, record, heard) if record.type in _ITEM_TYPES else None
-            if item is not None and record.lsn >= state.known.get(source.partition, 0):
-                number = state.numbered + 1
-                fresh[number] = Fresh(item.item, _keys(item), record.appended)
-                changes.append((FRESH, _number(number), msgspec.msgpack.encode(fresh[number])))
-                state = replace(state, numbered=number)
+            if item is None or record.lsn < state.known.get(source.partition, 0):
+                continue
+            if state.flood_at and record.appended < state.flood_at + 1_000 * GATHERED_MS:
+                state = replace(state, flood_at=max(state.flood_at, record.appended))
+                continue
+            number = state.numbered + 1
+            fresh[number] = Fresh(item.item, _keys(item), record.appended)
+            changes.append((FRESH, _number(number), msgspec.msgpack.encode(fresh[number])))
+            state = replace(state, numbered=number)
         changes += [(ITEMS, known, b"") for known in sorted(heard)]
         if len(fresh) > FLOOD:
+            state = replace(state, flood_at=max(each.at for each in fresh.values()))
             changes += [(FRESH, _number(number), None) for number in fresh]
             fresh = {}
         changes.append((META, META_KEY, msgspec.msgpack.encode(state)))

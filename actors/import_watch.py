@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from actors.ledger import IMPORTS, Import
+from actors.ledger import IMPORTS, PRODUCERS, Import
 from actors.state import StateReader
-from events.log import LogReader
 
 PAUSE_US: Final = 60_000_000
 """An import whose facts stop coming for so long is not waited for: it was given up, or somebody ponders."""
@@ -24,21 +23,23 @@ _IMPORT: Final = msgspec.msgpack.Decoder(Import)
 class ImportWatch:
     """Looks at all partitions of a store. One thread at a time."""
 
-    def __init__(self, partitions: Sequence[tuple[StateReader, LogReader]]) -> None:
-        self._partitions = tuple(partitions)
-        self._ends: list[int] = []
+    def __init__(self, states: Sequence[StateReader]) -> None:
+        self._states = tuple(states)
+        self._marks: list[bytes | None] = []
         self._moved = 0
 
     def busy(self, now: int) -> bool:
         """Whether to wait; ``now`` in us."""
-        if not any(_unfinished(state) for state, _ in self._partitions):
+        producers = sorted({name for state in self._states for name in _unfinished(state)})
+        if not producers:
             return False
-        ends = [log.bounds()[1] for _, log in self._partitions]
-        if ends != self._ends:
-            self._ends, self._moved = ends, now
+        marks = [state.get(PRODUCERS, name.encode()) for name in producers for state in self._states]
+        if marks != self._marks:
+            self._marks, self._moved = marks, now
         return now < self._moved + PAUSE_US
 
 
-def _unfinished(state: StateReader) -> bool:
+def _unfinished(state: StateReader) -> list[str]:
+    """The producers of imports that are not complete."""
     rows = (_IMPORT.decode(row) for _, row in state.scan(IMPORTS))
-    return any(row.stamped and not row.completed for row in rows)
+    return [row.producer for row in rows if row.stamped and not row.completed]

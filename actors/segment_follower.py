@@ -167,7 +167,7 @@ class SegmentFollower:
         """By partition, those whom a level passed and who were not looked at since; the next one last."""
         self._waiting = 0
         self._sampling: Sampling | None = None
-        self._imports = ImportWatch([(source.state, source.log) for source in sources])
+        self._imports = ImportWatch([source.state for source in sources])
 
     @property
     def opened(self) -> Segments | None:

@@ -109,7 +109,7 @@ class SegmentSettingsTask:
         """Raises `NotFound` while the partition was never opened by its owner."""
         self._partitions = [PartitionFiles(store.folder(number), number, store) for number in store.numbers()]
         self._files = self._partitions[store.partition(SEGMENTS_KEY)]
-        self._imports = ImportWatch([(files.state, files.log) for files in self._partitions])
+        self._imports = ImportWatch([files.state for files in self._partitions])
         self._entries = entries
         self._shipped = shipped
         self._clock = clock

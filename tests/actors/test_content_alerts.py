@@ -8,12 +8,21 @@ from crashing_state import Crash, CrashingState
 from partition_world import SECRETS
 from segment_world import DAY, SegmentWorld
 
-from actors.content_alerts import FLOOD, NEWS_MAX, SLICE, ContentAlerts, Watched
+from actors.content_alerts import FLOOD, GATHERED_MS, NEWS_MAX, SLICE, ContentAlerts, Watched
 from actors.outbox import Settled
 from actors.state import MemoryState, StateStore
 from events.ids import ItemId, item_key, partition_of
 from events.record import Draft
-from events.types import Consented, ContentAlerted, Interaction, ItemDeleted, ItemUpserted, Line
+from events.types import (
+    Consented,
+    ContentAlerted,
+    ImportCompleted,
+    ImportStarted,
+    Interaction,
+    ItemDeleted,
+    ItemUpserted,
+    Line,
+)
 from events.unseal import Unsealer
 
 
@@ -138,16 +147,36 @@ def test_a_whole_catalogue_is_no_news_and_of_many_the_latest_count() -> None:
     desk = Desk()
     desk.likes("fan", "Drinks > Tea", times=5)
     desk.settle()
-    for n in range(FLOOD + 1):
+    for n in range(2 * FLOOD + 500):
         desk.item(f"flood{n}")
+        if n % 700 == 0:
+            desk.alerts.step(desk.world.now)
     desk.settle()
     assert desk.told() == []
+    assert desk.alerts.fresh == 0
+    desk.world.passes(GATHERED_MS)
     for n in range(NEWS_MAX + 50):
         desk.item(f"news{n:04}", "Drinks > Tea" if n >= 50 else "Drinks > Mate")
     desk.likes("mate", "Drinks > Mate", times=5)
     desk.settle()
     ((_, items, _),) = desk.told()
     assert len(items) == 5
+
+
+def test_what_an_import_brings_is_no_news() -> None:
+    desk = Desk()
+    desk.likes("fan", "Drinks > Tea", times=5)
+    desk.settle()
+    desk.world.say("s:import:j", ImportStarted("j", "journey", "0" * 64, stamped=True))
+    for n in range(5):
+        desk.item(f"imported{n}")
+    desk.settle()
+    assert desk.told() == []
+    desk.world.say("s:import:j", ImportCompleted("j", "journey", "0" * 64))
+    desk.settle()
+    desk.item("tea1")
+    desk.settle()
+    assert [items for _, items, _ in desk.told()] == [("tea1",)]
 
 
 def test_without_consent_nobody_is_told() -> None:
@@ -160,8 +189,8 @@ def test_without_consent_nobody_is_told() -> None:
 
 
 def test_killed_at_any_commit_everybody_is_told_once() -> None:
-    people = 40
-    for at in range(30):
+    people = 6
+    for at in range(20):
         for after in (False, True):
             desk = Desk()
             for n in range(people):

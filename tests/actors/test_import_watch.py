@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from partition_world import FOLDER, NOW, World, fact, view
+from partition_world import NOW, World, fact, view
 
 from actors.import_watch import PAUSE_US, ImportWatch
-from events.segment_log import SegmentLogReader
 from events.types import ImportCompleted, ImportStarted
 
 
 def watch(world: World) -> ImportWatch:
-    return ImportWatch([(world.state, SegmentLogReader(FOLDER, world.disk))])
+    return ImportWatch([world.state])
 
 
 def test_an_import_that_stamps_its_facts_is_waited_for_until_it_is_complete() -> None:
@@ -38,4 +37,6 @@ def test_one_whose_facts_stop_coming_is_not_waited_for() -> None:
     assert watching.busy(NOW + PAUSE_US - 1)
     assert not watching.busy(NOW + PAUSE_US)
     partition.append([view("ann", 2)])
+    assert not watching.busy(NOW + PAUSE_US), "what others send meanwhile is no sign of it"
+    partition.append([view("bob", 3, producer="j", seq=1)])
     assert watching.busy(NOW + PAUSE_US)
