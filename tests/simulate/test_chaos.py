@@ -39,7 +39,7 @@ from serving.processes import stamped
 from serving.slate import chances
 from serving.why import sampling_in, shortlist_of
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 HOST, FOLLOWERS, REPLICA, HAPROXY, GCS = (
     "ray::Hosted",
