@@ -14,7 +14,7 @@ who is due as they are now; what came and went meanwhile, nobody was there to se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -322,10 +322,18 @@ class SegmentFollower:
             looks = self._wanted(segments, source, held, records, clock)
             if self._waiting < self._pace.backlog and not self._unlevelled(segments):
                 sweep = self._slice(segments, source, held, looks)
-        if not records and not looks and sweep is None:
+        if not records and sweep is None and (not looks or self._ahead(segments, source, looks, now)):
             return None
         end = records[-1].lsn + 1 if records else offset
         return _Found(end, clock, records, list(looks.values()), sweep)
+
+    def _ahead(self, segments: Segments, source: Followed, looks: Mapping[int, Look], now: int) -> bool:
+        """Whether there is nothing to do but what the next ms brings, which has not come: rounds move the clock on, and
+        those shorter than a ms would run away from time."""
+        before = self.clock(source.partition)
+        if now > before or segments.timers[source.partition].next() <= before:
+            return False
+        return all(look.cause == "time" for look in looks.values())
 
     def _time(self, source: Followed, applied: int, now: int) -> int:
         start, end = source.log.bounds()

@@ -327,3 +327,21 @@ def test_the_newest_of_many_facts_is_what_a_segment_is_when_it_is_made_anew() ->
     assert world.segments.definitions.by_name["some"].version == 29
     assert world.inside("ann") == {"some"}
     assert [len(moves) for moves in world.transitions().values()] == [1]
+
+
+def test_what_time_brings_comes_neither_early_nor_in_rounds_that_outrun_it() -> None:
+    world = SegmentWorld()
+    world.define("lately", "count(view, 1 hour) >= 1")
+    begun = world.now // 1000
+    for number in range(40):
+        world.does(f"v{number}", "view", at=begun - HOUR + 5_000 + number)
+    settled(world)
+    assert len(world.transitions()) == 40
+    world.passes(5_010 - (world.now // 1000 - begun))
+    for _ in range(200):
+        world.follower.step(world.now)
+    assert max(world.follower.clock(0), world.follower.clock(1)) == world.now // 1000
+    assert world.segments.members.count(0) == 40 - 11  # those of the 11 ms that have come
+    world.settle()
+    left = sorted(moves[1][0] - begun for moves in world.transitions().values() if len(moves) == 2)
+    assert left[:11] == [5_010] * 11
