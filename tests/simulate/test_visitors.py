@@ -14,6 +14,11 @@ import pytest
 from service import Service
 from targets import nobody
 
+from actors.reader import PartitionFiles
+from actors.store import Store
+from events.log import scan
+from events.types import Event, Impression, Interaction
+from events.unseal import Unsealer
 from simulate import payloads
 from simulate.business import verdict
 from simulate.clients import Lines, Reply, Target
@@ -102,12 +107,25 @@ def outcomes(service: Service) -> dict[str, int]:
 
 
 def test_clicks_name_the_list_they_come_of(service: Service, run: Lived) -> None:
-    people = [f"/v1/profiles/user-{person}/events?limit=1000" for person in range(PLAN.users)]
-    told = [event for path in people for event in service.get(path).json["events"]]  # type: ignore[attr-defined]
-    shown = {event["body"]["list_id"] for event in told if event["type"] == "impression"}
-    clicked = [event["body"] for event in told if event["body"].get("signal") == "click"]
+    facts = list(told(service))
+    shown = {fact.list_id for fact in facts if isinstance(fact, Impression)}
+    clicked = {fact.list_id for fact in facts if isinstance(fact, Interaction) and fact.signal == "click"}
     assert clicked
-    assert {body["list_id"] for body in clicked} <= shown
+    assert clicked <= shown
+    assert "" not in shown
+
+
+def told(service: Service) -> Iterator[Event]:
+    """Everything in the log."""
+    store = Store.open(service.data)
+    for number in store.numbers():
+        files = PartitionFiles(store.folder(number), number, store)
+        opener = Unsealer(files.log, files.vault)
+        for record in scan(files.log, 0):
+            payload = opener.payload(record)
+            assert payload is not None
+            yield payload.event
+        files.close()
 
 
 def test_freshness_is_the_time_to_an_answer_that_knows(run: Lived) -> None:
