@@ -89,6 +89,16 @@ class Drift:
                 taste = turned(taste, change.size * weeks)
         return taste
 
+    def swapped(self, segment: int, luck: float, at: int) -> bool:
+        """Whether this person wants other things than at first: whims go with tastes."""
+        return any(
+            change.kind == "taste_swap"
+            and change.segment == segment
+            and at >= change.starts(self._start)
+            and luck < change.size
+            for change in self._tastes
+        )
+
     def wanted(self, at: int, category: Ints) -> Floats | None:
         """What is added to log-odds, by item; None: nothing."""
         added: Floats | None = None

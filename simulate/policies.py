@@ -15,7 +15,7 @@ from actors.signals import SIGNALS
 from simulate.chance import key_of, uniforms
 from simulate.in_process import Mode, Service
 from simulate.truth import Truth
-from simulate.world import Organic, Outcome, Visit, World
+from simulate.world import Act, Organic, Outcome, Visit, World
 from simulate.world_spec import WEEK_MS
 from training.inventory import FITTED
 from training.surface import SURFACES, Surface, Values
@@ -58,6 +58,28 @@ class Oracle:
 
     def organic(self, visit: Visit, done: Organic) -> None:
         pass
+
+
+class Knowing:
+    """Knows everything there is to know, but of whims only those about items a person has touched: what the best of
+    learners could reach without trying things out."""
+
+    def __init__(self, world: World) -> None:
+        self._truth = Truth(world)
+        self._numbers = world.shelf.numbers
+        self._touched: dict[int, set[int]] = {}
+
+    def slate(self, visit: Visit, n: int) -> tuple[str, tuple[str, ...]]:
+        return "", self._truth.known(visit, n, self._touched.get(visit.person, ()))
+
+    def told(self, visit: Visit, outcome: Outcome, list_id: str) -> None:
+        self._touch(visit, outcome.acts)
+
+    def organic(self, visit: Visit, done: Organic) -> None:
+        self._touch(visit, (*done.views, *done.order))
+
+    def _touch(self, visit: Visit, acts: Sequence[Act]) -> None:
+        self._touched.setdefault(visit.person, set()).update(self._numbers[act.item] for act in acts)
 
 
 class Chance:
@@ -140,6 +162,8 @@ def policy(name: str, world: World) -> Policy:
     """The policy of this name (`names`)."""
     if name == "oracle":
         return Oracle(world)
+    if name == "all but unseen whims":
+        return Knowing(world)
     if name == "chance":
         return Chance(world)
     if name == "popularity":
@@ -160,6 +184,7 @@ def policy(name: str, world: World) -> Policy:
 
 WHOLE: Final = (
     "oracle",
+    "all but unseen whims",
     "chance",
     "popularity",
     "ensemble",

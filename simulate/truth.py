@@ -3,7 +3,7 @@ service. Asked *before* the world answers the visit, since answering changes peo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class Truth:
         return tuple(self._world.shelf.ids[item] for item in best.tolist()), expected_clicks(
             self._world.spec, likes[best]
         )
+
+    def known(self, visit: Visit, slots: int, touched: Collection[int]) -> tuple[str, ...]:
+        """The list of a judge who knows everything but people's whims about items they never touched (by number)."""
+        whims = self._world.whims(visit)
+        whims[list(touched)] = 0.0
+        level = self._world.utilities(visit) - whims
+        best = np.argpartition(level, len(level) - slots)[len(level) - slots :]
+        best = best[np.lexsort((best, -level[best]))]
+        return tuple(self._world.shelf.ids[item] for item in best.tolist())
 
     def regret(self, visit: Visit, slate: Sequence[str]) -> float:
         """Expected clicks that this list misses of the best one of as many slots."""

@@ -204,9 +204,7 @@ class World:
         if self._felt[0] == visit.key and self._felt[1] == visit.at:
             return self._felt[2]
         spec, shelf = self.spec, self.shelf
-        utility: Floats = self._always(visit.person) + spec.affinity * spec.dims**0.5 * (
-            shelf.vectors @ self.taste(visit)
-        )
+        utility: Floats = self._always(visit) + spec.affinity * spec.dims**0.5 * (shelf.vectors @ self.taste(visit))
         hour = (visit.at // HOUR_MS) % 24
         utility += (spec.season * np.cos(2 * pi * (hour - shelf.peaks) / 24))[shelf.category]
         utility -= self.mood(visit.person).weariness(spec, shelf, visit.at)
@@ -226,14 +224,25 @@ class World:
         chance: Floats = 1.0 / (1.0 + np.exp(-self.utilities(visit)))
         return chance
 
-    def _always(self, person: int) -> Floats:
-        """The part of a person's utilities that never changes. Kept for those who come often."""
+    def whims(self, visit: Visit) -> Floats:
+        """What this person likes about each item for no reason anybody else shares, in log-odds."""
+        word = int(self.people.words[visit.person])
+        key = mixed(word, _OWN, _SWAP) if self._swapped(visit) else mixed(word, _OWN)
+        own: Floats = self.spec.idiosyncrasy * normals(key, self.shelf.words)
+        return own
+
+    def _swapped(self, visit: Visit) -> bool:
+        luck = uniform(int(self.people.words[visit.person]), _SWAP)
+        return self.drift.swapped(int(self.people.segment[visit.person]), luck, visit.at)
+
+    def _always(self, visit: Visit) -> Floats:
+        """The part of a person's utilities that never changes but by a swap. Kept for those who come often."""
+        person = 2 * visit.person + self._swapped(visit)
         found = self._own.get(person)
         if found is None:
             spec, shelf = self.spec, self.shelf
-            whims = normals(mixed(int(self.people.words[person]), _OWN), shelf.words)
-            thrift = float(self.people.thrift[person])
-            found = spec.base + shelf.quality + spec.idiosyncrasy * whims - thrift * shelf.dearness
+            thrift = float(self.people.thrift[visit.person])
+            found = spec.base + shelf.quality + self.whims(visit) - thrift * shelf.dearness
             if len(self._own) >= _LIKES_KEPT:
                 del self._own[next(iter(self._own))]
             self._own[person] = found
