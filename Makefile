@@ -22,7 +22,7 @@ lint: install
 	$(BIN)/mypy
 
 fast: install
-	$(BIN)/pytest -q -m "not ray and not browser and not node and not simulation"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not ray and not browser and not node and not simulation"
 
 test: lint
 	$(BIN)/pytest -q
