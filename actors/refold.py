@@ -24,6 +24,9 @@ OFFSET: Final = "log"
 CHUNK: Final = 16_384
 """Records per commit: enough that a busy profile is written once for many facts."""
 CACHE_BYTES: Final = 64 << 20
+BEAT_EVERY: Final = 256
+"""Records, or profiles written, between two beats: a chunk of large profiles takes seconds on a busy machine, and who is
+silent for five is killed and begins again."""
 
 Fold: TypeAlias = Callable[[Profile, int, int, bytes, Payload], Profile]
 
@@ -39,7 +42,7 @@ class Refold:
     """Brings ``state`` up with ``log``.
 
     ``erase`` is told the subjects whose erasure is met, so that an owner can make sure of their keys; ``beat`` is
-    called between commits, so that a long replay shows that it is alive.
+    called every few records, so that a long replay shows that it is alive.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Refold:
         done = 0
         try:
             for record in records:
+                if done % BEAT_EVERY == 0:
+                    self._beat()
                 self._one(record, touched, notes)
                 done += 1
         finally:
@@ -133,11 +138,14 @@ class Refold:
         if not records:
             return
         self._ledger.note(records, notes)
-        for name, actor in touched.items():
+        for number, (name, actor) in enumerate(touched.items()):
+            if number % BEAT_EVERY == 0:
+                self._beat()
             if actor is None:
                 notes.changes += self._actors.drop(name)
             else:
                 notes.changes.append(self._actors.put(name, actor))
+        self._beat()
         self._state.commit(notes.changes, {OFFSET: records[-1].lsn + 1}, notes.emptied)
         self._actors.shrink()
 

@@ -16,6 +16,7 @@ from actors.lmdb_state import LmdbReader
 from actors.partition import Outcome
 from actors.reader import LocalProfiles
 from actors.recovery import OwnedPartition
+from actors.refold import BEAT_EVERY
 from actors.store import Store
 from actors.verify import verify
 from events.errors import PartitionStopped
@@ -155,3 +156,17 @@ def test_leftovers_of_a_death_while_building_are_cleared_away(store: Store) -> N
     live(store, 1)
     assert version(store, "user-3") == 11
     assert not any((folder / name).exists() for name in ("state.replaced", "state.building"))
+
+
+def test_the_heart_beats_all_through_a_long_replay(store: Store) -> None:
+    """A chunk of large profiles took over five seconds on a busy machine: its owner was killed, and began again."""
+    live(store, 200)
+    beat = store.folder(P0) / "beat"
+    seen = set()
+
+    def watching(*args: object) -> object:
+        seen.add(beat.read_bytes())
+        return fold(*args)  # type: ignore[arg-type]
+
+    owned(store, folding=watching, fold_version=FOLD_VERSION + 1).close()
+    assert len(seen) >= 2000 // BEAT_EVERY
