@@ -25,8 +25,8 @@ CHUNK: Final = 16_384
 """Records per commit: enough that a busy profile is written once for many facts."""
 CACHE_BYTES: Final = 64 << 20
 BEAT_EVERY: Final = 256
-"""Records, or profiles written, between two beats: a chunk of large profiles takes seconds on a busy machine, and who is
-silent for five is killed and begins again."""
+"""Records, or profiles written, between two beats: a chunk of large profiles takes seconds on a busy machine, and
+whoever is silent for five is killed and begins again."""
 
 Fold: TypeAlias = Callable[[Profile, int, int, bytes, Payload], Profile]
 
