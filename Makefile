@@ -24,11 +24,14 @@ lint: install
 fast: install
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not ray and not browser and not node and not simulation"
 
+# What starts whole services has the machine to itself; the rest shares it.
 test: lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not ray and not browser and not node"
+	$(BIN)/pytest -q -m "ray or browser or node"
 
 nightly: install
 	$(BIN)/python -m simulate --seeds 0..9999 --processes 2
+	$(BIN)/python -m benchmarks.off_policy --logs 2000
 
 bench: install
 	$(BIN)/everfold bench
