@@ -3,7 +3,7 @@
 Profiles lie in the order of a keyed hash of their key, so the first ones of every partition are a random sample of all.
 They are asked until everybody was, or a time is up: exact for a small store, an estimate with its 95 % interval
 (Wilson, Journal of the American Statistical Association 22, 1927) for a large one. Quantiles a rule compares with are
-those of the first thousand.
+those of the first thousand, as they are now.
 """
 
 from __future__ import annotations

@@ -60,7 +60,12 @@ function listen() {
   transitions = new EventSource(`/v1/segments/stream?${new URLSearchParams(who)}`);
   for (const told of ["segment_entered", "segment_exited"]) transitions.addEventListener(told, () => refreshSegments());
 }
-addEventListener("pagehide", () => transitions?.close());
+// A browser opens six connections to one address, and a stream is one of them: only the tab in front listens.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return transitions?.close();
+  listen();
+  refreshSegments();
+});
 
 async function become(user, anonymous) {
   Object.assign(state, { user, anonymous, anchors: [], asOf: null, firstAt: null, profile: null });
