@@ -21,20 +21,20 @@ TINY = replace(SPECS["tiny"], base=-4.0)
 
 def test_the_oracle_misses_nothing_and_chance_misses_more_than_popularity() -> None:
     oracle, chance, popularity = (
-        run(name, TINY, 1, 400, warm_up_weeks=1).total for name in ("oracle", "chance", "popularity")
+        run(name, TINY, 1, 150, warm_up_weeks=0.5).total for name in ("oracle", "chance", "popularity")
     )
     assert oracle == pytest.approx(0.0, abs=1e-9)
     assert chance > popularity > 0.0
 
 
 def test_a_run_is_a_function_of_its_seed() -> None:
-    first, again, other = (run("ensemble", TINY, seed, 60, warm_up_weeks=0.2) for seed in (1, 1, 2))
+    first, again, other = (run("ensemble", TINY, seed, 40, warm_up_weeks=0.1) for seed in (1, 1, 2))
     assert (first.regret, first.clicks, first.providers) == (again.regret, again.clicks, again.providers)
     assert first.regret != other.regret
 
 
 def test_clicks_are_those_that_were_expected() -> None:
-    found = run("popularity", replace(TINY, base=-2.0), 3, 1_500, warm_up_weeks=1)
+    found = run("popularity", replace(TINY, base=-2.0), 3, 500, warm_up_weeks=0.2)
     error = float(np.std(found.clicks)) * len(found.clicks) ** 0.5
     assert abs(sum(found.clicks) - sum(found.value)) < 4 * error
 
