@@ -189,8 +189,6 @@ class _Seen:
         """Subject → LSN of its erasure."""
         self.gone: set[bytes] = set()
         """Key hashes of those who were erased once."""
-        self.erased: set[bytes] = set()
-        """Subjects whose erasure was acknowledged."""
         self.appended = 0
         self._names: dict[bytes, bytes] = {}
         self.again = MemoryState()
@@ -486,12 +484,14 @@ class Checks:
                     Invariant.KEPT,
                     f"p{seen.number} LSN {record.lsn} is another fact than it was",
                 )
-        again = seen.refold(state.offsets().get(OFFSET, 0))
+        offset = state.offsets().get(OFFSET, 0)
+        again = seen.refold(offset)
         for table in sorted(_COMPARED):
             rows, others = dict(state.scan(table)), dict(again.scan(table))
             ensure(rows == others, Invariant.REPLAY, f"p{seen.number}: {table} differ after opening")
-        for subject in sorted(seen.erased):
-            ensure(seen.vault().erased(subject), Invariant.ERASED, f"p{seen.number}: {subject.hex()} has a key again")
+        for subject, lsn in seen.farewells.items():
+            gone = lsn >= offset or seen.vault().erased(subject)
+            ensure(gone, Invariant.ERASED, f"p{seen.number}: {subject.hex()}, erased at LSN {lsn}, has a key again")
 
     def _cold(self, seen: _Seen, state: MemoryState) -> None:
         """One more fold, from nothing."""
@@ -577,7 +577,6 @@ class Checks:
         gone = [subject for subject, at in seen.farewells.items() if at == lsn]
         ensure(bool(gone), Invariant.ERASED, f"p{seen.number} LSN {lsn} erases nobody")
         ensure(seen.vault().erased(gone[0]), Invariant.ERASED, f"p{seen.number}: {gone[0].hex()} has a key")
-        seen.erased.add(gone[0])
 
     # Answers
 

@@ -12,6 +12,7 @@ from actors.refold import OFFSET, Refold
 from actors.state import Change, MemoryState
 from events.errors import EverfoldError, NotOwner, PartitionStopped, SyncFailed, Unavailable
 from events.ids import Key, PartitionId
+from events.memory_disk import Crashed
 from events.quarantine import Quarantine
 from events.record import Draft
 from events.segment_log import SegmentLog
@@ -243,9 +244,12 @@ class OwnerStation:
         if self.owner is not None and self.owner.process.alive:
             self.stale.append(self.owner)
         self.owner = None
-        self.process = self._site.started(self.name, "owner")
+        self.process = fresh = self._site.started(self.name, "owner")
         self.moved = True
-        self._open()
+        try:
+            self._open()
+        except Crashed:
+            self._site.ended(fresh)
 
     def copy(self) -> None:
         """Every now and then: a checkpoint, of what is durable."""
