@@ -35,7 +35,7 @@ from events.log import scan
 from events.record import Record
 from events.unseal import Unsealer
 from serving.decision_period import Period, open_period
-from serving.processes import stamped
+from serving.processes import stamped, sweep
 from serving.slate import chances
 from serving.why import sampling_in, shortlist_of
 
@@ -89,9 +89,14 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
         patched.setenv("LOSES_CALLS_WHILE", str(data / LOSSY.name))
         patched.setenv("PYTHONPATH", os.pathsep.join((str(LOSSY), os.environ.get("PYTHONPATH", ""))))
         patched.setenv("EVERFOLD_RETRAIN__ENABLED", "false")
-        with Running(data) as service:
-            found = _live(service)
-    return found
+        service = Running(data)
+        try:
+            with service:
+                return _live(service)
+        finally:  # also when it did not come up
+            service.process.kill()
+            service.process.wait()
+            sweep(lambda: stamped(service.stamp))
 
 
 def _live(service: Running) -> Lived:
