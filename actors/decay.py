@@ -139,6 +139,10 @@ class DecayTable(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The decayed sum of ``key`` at ``now``; 0.0 for one never seen."""
         return read(self.k, self.sums.get(key, 0.0), now, self.half_life)
 
+    def worth(self, stored: float, now: int) -> float:
+        """What a sum (or a weighted sum) of this table's stored sums comes to at ``now``."""
+        return read(self.k, stored, now, self.half_life)
+
     def values(self, now: int) -> dict[str, float]:
         """Every decayed sum at ``now``."""
         factor, exponent = _reading(self.k, now, self.half_life)

@@ -97,9 +97,11 @@ def engagement(profile: Behaviour, now: int) -> Quantity:
     """How much attention somebody gives: see the module."""
     held = profile.engagement
     table = held.rates.get("month")
-    rates = table.values(now) if table is not None else {}
-    often = sum([value for signal, value in rates.items() if signal not in PASSIVE])
-    acted = rates.get("click", 0.0) + rates.get("cart", 0.0) + rates.get("purchase", 0.0)
+    often = acted = 0.0
+    if table is not None:
+        known = table.sums.get
+        often = table.worth(sum([stored for signal, stored in table.sums.items() if signal not in PASSIVE]), now)
+        acted = table.worth(known("click", 0.0) + known("cart", 0.0) + known("purchase", 0.0), now)
     (many, many_fall), (acts, acts_fall) = _saturation(often, 10.0, "month"), _saturation(acted, 3.0, "month")
     fresh, attention = _freshness(profile, now), 0.15 * _dwell(held) + 0.10 * _scroll(held) + 0.10 * _watched(held)
     return Quantity(
@@ -151,8 +153,9 @@ def purchase_intent(profile: Behaviour, now: int) -> Quantity:
     table = profile.engagement.rates.get("day")
     if table is None:
         return _NOTHING
-    known = table.values(now).get
-    return saturated(sum([weight * known(signal, 0.0) for signal, weight in INTENT.items()]), 4.0, "day")
+    known = table.sums.get
+    wanted = sum([weight * known(signal, 0.0) for signal, weight in INTENT.items()])
+    return saturated(table.worth(wanted, now), 4.0, "day")
 
 
 def rhythm(profile: Behaviour) -> int:

@@ -110,6 +110,8 @@ class Evaluation:
         """(field, share) asked for."""
         self.fields = tuple(sorted({field for field, _ in self.quantiles}))
         """Fields whose quantiles are asked for."""
+        self.moving_fields = frozenset[str]().union(*(touched_by(field) for field in self.fields))
+        """Touches that can move a value of these."""
 
     def touched(self, touches: Iterable[str], choice: bool) -> int:
         """Bits of the definitions whose answer one of ``touches`` can change, or with ``choice`` consent, traits or
@@ -150,6 +152,11 @@ class Evaluation:
 
     def _bits_reading(self, tokens: frozenset[str]) -> int:
         return sum(bit for bit, reads in self._reads.items() if not reads.isdisjoint(tokens))
+
+
+def touched_by(field: str) -> frozenset[str]:
+    """Touches that can move a field of `Subject.number`, or of `RFM`."""
+    return _TOUCHED_BY.get(field, _PAID if field in RFM else _DONE)
 
 
 def _read_where(touch: str) -> frozenset[str]:

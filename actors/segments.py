@@ -282,16 +282,17 @@ class Segments:
             self.timers[partition].set(place, NEVER_DUE)  # the key has another subject now; this one's erasure follows
             return
         seen = seen_of(subject.seen)
-        concerned, row = each.concerned, each.row
+        concerned, row, levelled = each.concerned, each.row, False
         if row is None:
             row = Row(each.name, mask=self._known(each, subject, batch))
             concerned = self.evaluation.all
         elif row.seen != seen:
             touches, choice = changed(row.seen, seen)
+            levelled = not choice and self._levelled(row, touches)
             concerned |= self.evaluation.all if choice else self.evaluation.touched(touches, choice)
         elif (not concerned and not row.mask & ~self.evaluation.all) or self._still_stands(subject, row, concerned):
             return
-        self._asked(each, subject, row, concerned, batch)
+        self._asked(each, subject, row, concerned, levelled, batch)
         row.seen = seen
         self._remember(each.number, row)
         batch.changes.append((ROWS, number_key(each.number), pack(row)))
@@ -306,19 +307,28 @@ class Segments:
         _, stands, moved = self.evaluation.ask(subject, row.mask, concerned)
         return not moved and (stands >= NEVER or subject.now + stands >= row.due)
 
-    def _asked(self, each: Look, subject: ProfileSubject, row: Row, concerned: int, batch: Batch) -> None:
+    def _levelled(self, row: Row, touches: Iterable[str]) -> bool:
+        """Whether the row's levels still are what they were: none moves with time, and nothing touched one."""
+        if len(row.levels) < len(self.meta.fields) or any(rate for _, rate in row.levels):
+            return False
+        return self.evaluation.moving_fields.isdisjoint(touches)
+
+    def _asked(
+        self, each: Look, subject: ProfileSubject, row: Row, concerned: int, levelled: bool, batch: Batch
+    ) -> None:
         evaluation, clock, before = self.evaluation, batch.clock, row.mask
         if subject.counts():
             known = before & evaluation.all
             mask, stands, _ = evaluation.ask(subject, known, concerned)
-            row.levels, steady = levels_of(subject, self.meta.fields)
-            stands = min(stands, steady)
+            if not levelled:
+                row.levels, steady = levels_of(subject, self.meta.fields)
+                stands = min(stands, steady)
             cause = each.cause
         else:
             mask, stands, cause = 0, NEVER, "consent"
             row.levels, concerned = [], evaluation.all
         due = clock + stands if stands < NEVER else NEVER_DUE
-        whole = concerned & evaluation.all == evaluation.all
+        whole = not levelled and concerned & evaluation.all == evaluation.all
         row.due = due if whole else min(row.due, due)
         row.at, row.mask = clock, mask
         for slot in self._slots_in_order(before ^ mask):

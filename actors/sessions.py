@@ -185,12 +185,7 @@ def latest(profile: Behaviour, policy: SessionPolicy = POLICY) -> Session | None
     held = profile.steps
     if not held:
         return None
-    start, later = len(held) - 1, _time(held[-1])
-    while start:
-        earlier = _time(held[start - 1])
-        if later - earlier > policy.timeout_ms:
-            break
-        start, later = start - 1, earlier
+    start = _after_pause(held, policy)
     *_, last = _stitched(tuple(map(_step, held[start:])), policy)
     return last
 
@@ -222,8 +217,25 @@ def text(profile: Behaviour, field: str, policy: SessionPolicy = POLICY) -> str 
 def flag(profile: Behaviour, field: str, policy: SessionPolicy = POLICY) -> bool:
     """``weekend``: whether the latest session began on a Saturday or Sunday. Changes by facts only."""
     assert field == "weekend", field
-    session = latest(profile, policy)
-    return session is not None and (policy.day(session.started) + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+    if not profile.steps:
+        return False
+    if policy.midnight or policy.campaign:
+        session = latest(profile, policy)
+        started = session.started if session is not None else 0
+    else:
+        started = _time(profile.steps[_after_pause(profile.steps, policy)])
+    return (policy.day(started) + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+
+
+def _after_pause(held: tuple[bytes, ...], policy: SessionPolicy) -> int:
+    """The place of the first step that no pause parts from the latest."""
+    start, later = len(held) - 1, _time(held[-1])
+    while start:
+        earlier = _time(held[start - 1])
+        if later - earlier > policy.timeout_ms:
+            break
+        start, later = start - 1, earlier
+    return start
 
 
 def _stitches(held: tuple[bytes, ...], policy: SessionPolicy) -> int:
