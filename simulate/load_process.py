@@ -77,7 +77,7 @@ class Job:
 
     def habits(self) -> Habits:
         scenario = self.scenario
-        return Habits(scenario.lists, scenario.besides, scenario.dirt, self.judged)
+        return Habits(scenario.lists, scenario.tells, scenario.besides, scenario.dirt, self.judged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class Scenario:
     def lists(self) -> bool:
         return self.events_share < 1.0
 
+    @property
+    def tells(self) -> bool:
+        return self.events_share > 0.0
+
     def mix(self) -> Mix:
         return Mix(self.events_share, _crowd) if self.crowd else Mix(self.events_share)
 

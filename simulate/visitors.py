@@ -59,10 +59,12 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What people do. ``lists``: they ask for lists; ``besides``: they look and buy without them too; ``dirt``: what
-    they send arrives as real streams do. ``judged``: every how manieth list is held against the truth."""
+    """What people do. ``lists``: they ask for lists; ``tells``: what they do is sent; ``besides``: they look and buy
+    without lists too; ``dirt``: what they send arrives as real streams do. ``judged``: every how manieth list is held
+    against the truth."""
 
     lists: bool = True
+    tells: bool = True
     besides: bool = True
     dirt: bool = False
     judged: int = 4
@@ -172,6 +174,8 @@ class Visitors:
             self._send_at(at, message)
 
     def _send_at(self, at: int, message: Message) -> None:
+        if not self._habits.tells:
+            return
         message["messageId"] = f"{self._run}-{message['messageId']}"
         if self._dirt is not None:
             self._dirt.add(at, message)

@@ -233,6 +233,14 @@ def test_people_who_do_nothing_besides_send_only_what_comes_of_lists() -> None:
     }
 
 
+def test_where_nothing_comes_back_nothing_is_kept_to_be_sent() -> None:
+    visitors = Visitors(nobody(), TINY.world(PLAN, 0), 1.0, "r", Habits(tells=False))
+    for _ in range(30):
+        visitors.answered(visitors.ask(0.0), Reply(503), 0.0)
+    assert visitors.flush(0.0) is None
+    assert visitors.waiting == visitors.lost == 0
+
+
 def test_a_request_says_who_and_where_and_nothing_else() -> None:
     visitors = Visitors(nobody(), TINY.world(PLAN, 0), 1.0, "r", Habits())
     questions = [visitors.ask(0.0) for _ in range(300)]
