@@ -5,6 +5,7 @@ python -m simulate --seed 17 --trace    with everything that happened
 python -m simulate --seeds 0..199       many, with the table of what struck where
 python -m simulate --seeds 0..9999 --processes 2
 python -m simulate calibrate            the world beside a grocer's year, into docs/world.md
+python -m simulate drift --scripts "taste_swap;none" --seeds 1..5
 python -m simulate regret --policies "ensemble;popularity" --seeds 1..5 --lists 200000
 """
 
@@ -83,6 +84,25 @@ def regret(
     except EverfoldError as error:
         raise typer.BadParameter(str(error)) from None
     say(command.table(runs))
+
+
+@app.command()
+def drift(
+    scripts: Annotated[str, typer.Option(help="Separated by ;.")] = "taste_swap;none",
+    seeds: Annotated[str, typer.Option(help="As in 1..5.")] = "1..2",
+    calm_weeks: Annotated[float, typer.Option(help="Before the change.")] = 2.3,
+    weeks: Annotated[float, typer.Option(help="In all.")] = 3.6,
+) -> None:
+    """Let the drift monitor watch worlds that change at a known moment: delay and false alarms."""
+    delay, known = import_module("simulate.drift_delay"), import_module("simulate.drift_script").SCRIPTS
+    names = [name.strip() for name in scripts.split(";") if name.strip()]
+    if wrong := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"{wrong[0]!r} is unknown: use one of {', '.join(known)}")
+    spec = import_module("simulate.world_spec").CALIBRATED
+    try:
+        say(delay.told([delay.watch(spec, seed, name, calm_weeks, weeks) for name in names for seed in span(seeds)]))
+    except EverfoldError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -205,8 +205,7 @@ class World:
             return self._felt[2]
         spec, shelf = self.spec, self.shelf
         utility: Floats = self._always(visit) + spec.affinity * spec.dims**0.5 * (shelf.vectors @ self.taste(visit))
-        hour = (visit.at // HOUR_MS) % 24
-        utility += (spec.season * np.cos(2 * pi * (hour - shelf.peaks) / 24))[shelf.category]
+        utility += self.season(visit)
         utility -= self.mood(visit.person).weariness(spec, shelf, visit.at)
         if visit.items:
             about = shelf.vectors[[shelf.numbers[item] for item in visit.items]].mean(axis=0)
@@ -218,6 +217,17 @@ class World:
         utility[~shelf.alive(visit.at)] = _NOWHERE
         self._felt = (visit.key, visit.at, utility)
         return utility
+
+    def season(self, visit: Visit) -> Floats:
+        """What the hour adds to log-odds, by item."""
+        hour = (visit.at // HOUR_MS) % 24
+        swing: Floats = self.spec.season * np.cos(2 * pi * (hour - self.shelf.peaks) / 24)
+        return swing[self.shelf.category]
+
+    def share_moods(self, other: World) -> None:
+        """Be the same people as in another world of this spec and seed: for asking what they would like, had nothing
+        changed."""
+        self._moods = other._moods
 
     def likes(self, visit: Visit) -> Floats:
         """Chance to like each item, were it looked at."""
