@@ -353,7 +353,8 @@ def ensure_relearned(site: Site) -> None:
 
 
 def ensure_members_told(site: Site) -> None:
-    """Who is in a segment was told so, and nobody else: the facts of all rounds have landed, each once. Raises
+    """Who is in a segment was told so, and nobody else: the facts of all rounds have landed, each once. Of people who
+    never decided about consent: a profile takes nothing dated before its consent, and clocks here jump. Raises
     `Broken`."""
     store = site.machine.state("segments")
     if store is None:
@@ -362,6 +363,8 @@ def ensure_members_told(site: Site) -> None:
     for number in range(PARTITIONS):
         for _, blob in Shared(site.machine, folder(number)).scan(PROFILES):
             profile = decode(blob)
+            if profile.consent:
+                continue
             row = store.get(ROWS, number_key(number_at(profile.subject, number, PARTITIONS)))
             mask = 0 if row is None else mask_of(row)
             held = sorted(state.told.name for slot, state in segments.states.items() if mask >> slot & 1)

@@ -139,7 +139,7 @@ class Somebody(Protocol):
 
 
 class Facts:
-    """Makes drafts; no two with one id."""
+    """Makes drafts; no two with one id, none dated later than the machine's clock, as the door sees to it."""
 
     def __init__(self, site: Site, name: str) -> None:
         self._site = site
@@ -150,7 +150,7 @@ class Facts:
     def draft(self, key: str, event: Event, meta: Meta = Meta(), producer: str = "", seq: int = 0) -> Draft:  # noqa: B008
         self._made += 1
         identity = blake2b(f"{self._name} {self._made}".encode(), digest_size=16).digest()
-        at = self._site.scheduler.now // 1000 - (self._random.randrange(LATE_MS) if self._random.random() < 0.2 else 0)
+        at = self._site.machine.now() // 1000 - (self._random.randrange(LATE_MS) if self._random.random() < 0.2 else 0)
         return Draft(key, identity, at, *type_of(event), encode(meta, event), producer, seq)
 
     def broken(self, key: str) -> Draft:
