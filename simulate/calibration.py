@@ -62,6 +62,9 @@ class Likeness:
     """Recall@10 of the best-selling items on the orders of the last four weeks."""
     personal: float
     """The same of what each person bought most, by a 90-day half-life, filled up with best-selling items."""
+    gaps: tuple[float, ...]
+    """Days between taking an item and taking it again, of the last eight weeks' repeats, at `QUANTILES`. Not searched
+    for: what habit and satiation come to."""
     hours: tuple[float, ...]
     """Orders by hour of the week, of mean 1."""
 
@@ -73,6 +76,9 @@ class Likeness:
         named |= {f"items in an order, {q:.0%} of orders below": v for q, v in zip(QUANTILES, self.basket, strict=True)}
         named["items in an order, mean"] = self.basket_mean
         named |= {f"lines of the best-selling {s:.0%} of items": v for s, v in zip(SHARES, self.top, strict=True)}
+        named |= {
+            f"days until taken again, {q:.0%} of repeats below": v for q, v in zip(QUANTILES, self.gaps, strict=True)
+        }
         named["recall@10 of the best-selling"] = self.popular
         named["recall@10 of what the person bought most"] = self.personal
         return named | {
@@ -93,6 +99,7 @@ def likeness(orders: Orders, start: int, weeks: int = WEEKS) -> Likeness:
         basket_mean=float(size.mean()),
         top=tuple(float(share[max(int(len(share) * part) - 1, 0)]) for part in SHARES),
         repeats=_repeats(orders, start),
+        gaps=_gaps(orders, start + (weeks - 8) * WEEK_MS),
         **_recalls(orders, start + (weeks - 4) * WEEK_MS),
         hours=tuple(_hours(orders.at[first]).tolist()),
     )
@@ -140,6 +147,14 @@ def _repeats(orders: Orders, start: int) -> tuple[float, ...]:
     again = np.r_[False, (person[1:] == person[:-1]) & (item[1:] == item[:-1])]
     week = (at - start) // WEEK_MS
     return tuple(float(again[week == wanted].mean()) if (week == wanted).any() else 0.0 for wanted in REPEAT_WEEKS)
+
+
+def _gaps(orders: Orders, since: int) -> tuple[float, ...]:
+    rows = np.lexsort((orders.at, orders.item, orders.person))
+    person, item, at = orders.person[rows], orders.item[rows], orders.at[rows]
+    again = (person[1:] == person[:-1]) & (item[1:] == item[:-1]) & (at[1:] >= since)
+    days = (at[1:] - at[:-1])[again] / DAY_MS
+    return tuple(np.quantile(days, QUANTILES).tolist()) if len(days) else (0.0,) * len(QUANTILES)
 
 
 def _recalls(orders: Orders, since: int) -> dict[str, float]:
