@@ -75,6 +75,7 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
         "idle",
         "following",
         "begun",
+        "levelled",
         "read",
         "looked",
         "committing",
@@ -94,6 +95,23 @@ UNNAMED: Final = frozenset({"idle", "committing"})
 """Points that are no steps: where a process waits, or is inside a commit."""
 STEPPED: Final = {role: tuple(point for point in points if point not in UNNAMED) for role, points in POINTS.items()}
 """Role → points that a fault can be put at."""
+
+
+SELDOM: Final[Mapping[str, int]] = {
+    "begun": 6,
+    "levelled": 16,
+    "sending": 6,
+    "delivered": 6,
+    "settled": 8,
+    "erasing": 6,
+    "key destroyed": 24,
+    "refused": 6,
+    "vault synced": 6,
+    "copying": 8,
+    "planned": 8,
+    "done": 6,
+}
+"""Points that most rounds do not come to: how many times as often as others they are chosen for a fault."""
 
 
 @dataclass

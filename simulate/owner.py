@@ -75,7 +75,7 @@ class Ownership:
         self.kept, fresh = self._begun()
         state = ProcessState(self.kept, process, self._committed)
         Refold(state, self.log, vault, OWNED.dedupe, erase=vault.erase).run()
-        if fresh:
+        if fresh and site.stations[process.name].process is process:  # or it was replaced while it opened
             site.machine.put(folder(number), self.kept)
         ports = Ports(disk, self.log, state, vault, quarantine, site.machine, random)
         self.partition: Partition = engine.partition(

@@ -20,7 +20,7 @@ from random import Random
 from typing import Final
 
 from simulate.coverage import Coverage
-from simulate.faults import STEPPED, Armed, Fault, Place, Process, no_room, refused
+from simulate.faults import SELDOM, STEPPED, Armed, Fault, Place, Process, no_room, refused
 from simulate.following import (
     SLOW_US,
     FollowerStation,
@@ -44,7 +44,7 @@ STEPS: Final = 2_000
 """Of a run, before it comes to rest."""
 FAULTS_MIN: Final = 5
 REST_STEPS_MAX: Final = 6_000
-FAULT_US: Final = (SECOND, 12 * SECOND)
+FAULT_US: Final = (SECOND // 2, 9 * SECOND)
 """Between two faults."""
 STOPPED_US: Final = (2 * SECOND, 60 * SECOND)
 FULL_US: Final = (SECOND, 40 * SECOND)
@@ -78,7 +78,7 @@ _PLACES: Final[Mapping[Fault, tuple[Place, int]]] = {
 BEGINNINGS: Final = frozenset({"opening", "log open", "replayed", "begun"})
 """Points that a process passes once, when it begins."""
 AGAIN: Final = 0.15
-"""Chance of a process to be killed while it begins after a power loss."""
+"""Chance of a process to be killed at one of the points it passes when it begins after a power loss."""
 _LEFT_OUT: Final = 0.25
 """Chance of a kind of fault, of a follower, and of erasures, to be left out of a run."""
 
@@ -158,7 +158,7 @@ class Run:
             FollowerStation(site, "echo", "follower", lambda process: echo(site, process)),
             FollowerStation(site, "decisions", "shipper", lambda process: shipper(site, process)),
         ]
-        if self._random.random() >= _LEFT_OUT:
+        if self._random.random() >= _LEFT_OUT / 2:
             segments = FollowerStation(site, "segments", "segments", lambda process: segment_follower(site, process))
             followers.append(segments)
         if self._random.random() >= _LEFT_OUT:
@@ -220,19 +220,25 @@ class Run:
     def _arm(self, fault: Fault) -> None:
         """Have a process meet the fault at one of the next places where it can."""
         random = self._random
-        station = random.choice([station for station in self.site.stations.values() if _concerns(fault, station)])
-        role = station.process.role
+        stations = [station for station in self.site.stations.values() if _concerns(fault, station)]
+        # One of a kind, with many points.
+        (station,) = random.choices(stations, [4 if station.name == "segments" else 1 for station in stations])
+        waiting, role = station.process.armed, station.process.role
+        if waiting is not None and waiting.point in SELDOM and random.random() < 0.8:
+            return
         place, most = _PLACES.get(fault, ("step", 6))
         point = ""
         if place == "step":
             if role in ("owner", "shipper") and random.random() < 0.4:
                 place, most = "moment", 40
             elif random.random() < 0.6:
-                point, most = random.choice(STEPPED[role]), 1
+                points = STEPPED[role]
+                (point,) = random.choices(points, [SELDOM.get(point, 1) for point in points])
+                most = 1
         # Two processes that take a partition at one moment are kept apart by whoever assigns partitions.
         spared = "opening" if fault is Fault.STALE_OWNER else ""
         armed = Armed(fault, place, random.randrange(most), self._strike(fault, station), point, spared)
-        if point in BEGINNINGS or not station.process.alive:
+        if (point in BEGINNINGS and random.random() < 0.7) or not station.process.alive:
             self.site.awaiting[station.name] = armed
         else:
             station.process.armed = armed
@@ -257,11 +263,10 @@ class Run:
 
     def _lose_power(self, process: Process) -> None:
         for station in self.site.stations.values():
-            if self._random.random() < AGAIN:  # what begins afterwards may not get far
-                points = [point for point in STEPPED[station.process.role] if point in BEGINNINGS]
-                if points:
-                    armed = Armed(Fault.KILLED, "step", 0, Process.die, self._random.choice(points))
-                    self.site.awaiting[station.name] = armed
+            points = [point for point in STEPPED[station.process.role] if point in BEGINNINGS]
+            if points and self._random.random() < AGAIN * len(points):  # what begins afterwards may not get far
+                armed = Armed(Fault.KILLED, "step", 0, Process.die, self._random.choice(points))
+                self.site.awaiting[station.name] = armed
         self.site.lose_power(process)
         process.die()
 

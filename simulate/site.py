@@ -140,6 +140,8 @@ class Site:
         """A process is gone; another is started in its place, unless one was already."""
         process.alive = False
         station = self.stations.get(process.name)
+        if process.armed is not None and process.armed.point == "begun":
+            self.awaiting[process.name] = process.armed  # it had to wait before it could begin; the next one will
         if station is not None and station.process is process:
             station.close()
             self.begin_later(station)

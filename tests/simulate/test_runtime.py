@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from planted import PLANTED
@@ -77,9 +79,11 @@ def test_what_struck_too_seldom_is_named() -> None:
 
 
 @pytest.fixture(scope="module")
-def met() -> Coverage:
+def met() -> Iterator[Coverage]:
     """What the seeds of the whole suite have met so far."""
-    return Coverage()
+    gc.freeze()  # or the collector looks again and again at all that was imported: a tenth of the time
+    yield Coverage()
+    gc.unfreeze()
 
 
 @pytest.mark.simulation
