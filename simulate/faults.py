@@ -99,15 +99,16 @@ STEPPED: Final = {role: tuple(point for point in points if point not in UNNAMED)
 
 SELDOM: Final[Mapping[str, int]] = {
     "begun": 6,
-    "levelled": 16,
+    "levelled": 20,
     "sending": 6,
     "delivered": 6,
     "settled": 8,
     "erasing": 6,
     "key destroyed": 24,
-    "refused": 6,
+    "refused": 10,
     "vault synced": 6,
-    "copying": 8,
+    "copying": 12,
+    "folded": 3,
     "planned": 8,
     "done": 6,
 }
