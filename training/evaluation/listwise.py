@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -123,7 +124,8 @@ def fit(
         value = -float(goal @ log_share) + l2 * float(away @ away)
         return value, missing @ features - pull + 2 * l2 * away
 
-    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": iterations, "ftol": 1e-10})
+    with threadpool_limits(1, "blas"):  # products too small to share: on a busy machine threads wait for each other
+        found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": iterations, "ftol": 1e-10})
     weights = np.asarray(found.x, np.float64)
     return Weights(tuple(names), weights, loss(requests, weights, request_weight))
 

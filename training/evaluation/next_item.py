@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -140,7 +140,8 @@ def evaluate(
     began = time.monotonic()
     rng = np.random.default_rng(seed)
     run = _Run(table, protocol, seed, [_fold(table, split, protocol, rng, say) for split in splits])
-    return _report(run, time.monotonic() - began)
+    report = _report(run)
+    return replace(report, seconds=time.monotonic() - began)
 
 
 def _fold(
@@ -292,7 +293,7 @@ class _Run:
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _report(run: _Run, seconds: float) -> Report:
+def _report(run: _Run) -> Report:
     test = run.tested()
     tested = _intervals(test, run.users, run.seed)
     validation_users = np.concatenate([fold.validation.user for fold in run.folds])
@@ -303,7 +304,7 @@ def _report(run: _Run, seconds: float) -> Report:
         _sizes(run),
         {name: ModelScores(tested[name], validated[name]) for name in tested},
         _mean_weights(run),
-        seconds,
+        0.0,
         settings={
             **run.protocol.settings,
             "l2": run.protocol.l2,
