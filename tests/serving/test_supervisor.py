@@ -105,7 +105,7 @@ def test_killing_the_supervisor_ends_everything_and_a_start_brings_it_back(servi
         service.process.wait()
         assert ended(raylet)
         service.start()
-        assert all(ended(pid, 1) for pid in below)
+        assert all(ended(pid) for pid in below)
         load.goes_on(60)
     load.check()
     assert "equal" in service.verified()
